@@ -1,0 +1,1 @@
+"""Pure science: no database, no web, no job engine. Tensors and dataclasses in, the same out."""

@@ -1,0 +1,74 @@
+"""Noise of combination wells that the replicates of a screen cannot show by themselves.
+
+Wells of one block sit on the same few plates, so they share an error of normalisation: the mean
+of sixteen wells is not four times better than one. And a combination well may be worth more or
+less than a single-agent well (a published median of replicates, another layout). Dose pairs at
+which neither compound does anything alone tell both: there the true excess is close to zero, so
+what scatters inside a block is well noise, and what scatters between blocks beyond it is shared.
+True interactions at those doses count as noise: the shared part is an upper bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.screen import BoolArray, FloatArray, IntArray
+
+INACTIVE_ABOVE = 0.9
+"""A compound counts as inactive at a dose where its single viability is at least this."""
+
+FEWEST_BLOCKS = 20
+"""Blocks with two or more inactive dose pairs that are needed to learn anything."""
+
+_MAD_TO_SD = 1.4826
+
+
+@dataclass(frozen=True)
+class BlockNoise:
+    """``well_factor`` multiplies the standard deviation of the screen's wells for combinations.
+
+    ``shared_sd`` is the relative error that all wells of a block share (fraction of viability).
+    ``source`` says in words how both are known.
+    """
+
+    well_factor: float
+    shared_sd: float
+    source: str
+
+
+def learn_block_noise(
+    inactive: BoolArray,
+    excess: FloatArray,
+    well_sd: FloatArray,
+    curve_variance: FloatArray,
+    block: IntArray,
+) -> BlockNoise:
+    """Learn the noise from the inactive dose pairs; all arguments are ``(t,)`` per dose pair.
+
+    ``excess``, ``well_sd`` and the square root of ``curve_variance`` (that of the reference) are
+    fractions. Medians keep strong interactions from counting.
+    """
+    n_blocks = int(block.max(initial=-1)) + 1
+    count = np.bincount(block[inactive], minlength=n_blocks)
+    rows = inactive & (count[block] > 1)
+    chosen = np.flatnonzero(count > 1)
+    if len(chosen) < FEWEST_BLOCKS:
+        return BlockNoise(1.0, 0.0, f"replicate wells only: {len(chosen)} blocks have quiet wells")
+    mean = _block_means(excess, rows, block, n_blocks)
+    spread = np.sqrt(count / np.maximum(count - 1.0, 1.0))[block]
+    standard = ((excess - mean[block]) * spread / well_sd)[rows]
+    factor = float(_MAD_TO_SD * np.median(np.abs(standard)))
+    wells = _block_means((factor * well_sd) ** 2, rows, block, n_blocks)[chosen] / count[chosen]
+    known = wells + _block_means(curve_variance, rows, block, n_blocks)[chosen]
+    centred = mean[chosen] - np.median(mean[chosen])
+    between = (_MAD_TO_SD * np.median(np.abs(centred))) ** 2
+    shared = float(np.sqrt(max(between - np.median(known), 0.0)))
+    return BlockNoise(factor, shared, f"quiet wells of {len(chosen)} blocks")
+
+
+def _block_means(values: FloatArray, rows: BoolArray, block: IntArray, n: int) -> FloatArray:
+    """``(n,)`` mean of the chosen rows of each block, 0 where there are none."""
+    total = np.bincount(block[rows], values[rows], n)
+    return total / np.maximum(np.bincount(block[rows], minlength=n), 1)
