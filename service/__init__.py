@@ -1,0 +1,1 @@
+"""The service: people, databases and machines talk to the models through it."""
