@@ -1,0 +1,100 @@
+"""Large results outside the database: files named by their content, written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+_SUFFIXES = frozenset({"json", "parquet", "safetensors", "csv"})
+
+
+class ArtifactError(RuntimeError):
+    """An artifact that cannot be stored or found, with the reason."""
+
+
+class ArtifactStore:
+    """Content-addressed files under one folder, local or on a volume that workers share.
+
+    The name of an artifact is ``<sha256>.<suffix>``. Writing the same content twice is harmless,
+    so a job step that is repeated after a crash changes nothing.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.root = _folder_of(url)
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    def put(self, content: bytes, suffix: str) -> str:
+        """Store ``content`` and return its name. A reader never sees half a file."""
+        if suffix not in _SUFFIXES:
+            raise ArtifactError(f"artifacts are {sorted(_SUFFIXES)}, not {suffix!r}")
+        name = f"{hashlib.sha256(content).hexdigest()}.{suffix}"
+        target = self._path(name)
+        if target.exists():
+            os.utime(target)  # retention counts from the last use
+            return name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write_atomically(target, content)
+        return name
+
+    def get(self, name: str) -> bytes:
+        """The content of ``name``, checked against its hash."""
+        try:
+            content = self._path(name).read_bytes()
+        except FileNotFoundError:
+            raise ArtifactError(f"artifact {name} is missing from {self.root}") from None
+        if hashlib.sha256(content).hexdigest() != name.split(".", 1)[0]:
+            raise ArtifactError(f"artifact {name} does not match its hash: the file is damaged")
+        return content
+
+    def exists(self, name: str) -> bool:
+        """Whether ``name`` is here."""
+        return self._path(name).exists()
+
+    def sweep(self, keep: Iterable[str], older_than_s: float) -> int:
+        """Delete artifacts not in ``keep`` that nobody wrote for ``older_than_s``; return how many."""
+        kept, limit, deleted = set(keep), time.time() - older_than_s, 0
+        for path in self.root.glob("??/*"):
+            if path.name not in kept and path.stat().st_mtime < limit:
+                path.unlink(missing_ok=True)
+                deleted += 1
+        return deleted
+
+    def _path(self, name: str) -> Path:
+        digest, _, suffix = name.partition(".")
+        if (
+            len(digest) != 64
+            or not set(digest) <= set("0123456789abcdef")
+            or suffix not in _SUFFIXES
+        ):
+            raise ArtifactError(f"{name!r} is not the name of an artifact")
+        return self.root / digest[:2] / name
+
+
+def _folder_of(url: str) -> Path:
+    parsed = urlparse(url)
+    if parsed.scheme == "file" and parsed.netloc in ("", "localhost"):
+        return Path(unquote(parsed.path))
+    if parsed.scheme == "":
+        return Path(url)
+    raise ArtifactError(
+        f"artifacts live under a file:// URL or a folder (a shared volume for several machines), "
+        f"not {parsed.scheme}://"
+    )
+
+
+def _write_atomically(target: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".writing-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,177 @@
+"""One request, one transaction: authenticate, replay or run, then commit before answering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from service.kit.artifacts import ArtifactStore
+from service.kit.audit.recorder import AuditContext, attach
+from service.kit.auth.principal import Principal
+from service.kit.auth.verify import authenticate, bearer
+from service.kit.body import ReceivedBody, receive
+from service.kit.database import Database
+from service.kit.idempotency import store
+from service.kit.problems import Conflict, Forbidden
+from service.settings import Settings
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the application is made of, put together once in ``create_app``."""
+
+    settings: Settings
+    database: Database
+    artifacts: ArtifactStore
+
+
+@dataclass
+class Unit:
+    """What a service needs: a session, on whose behalf it works, and the parts."""
+
+    session: Session
+    principal: Principal
+    parts: Parts
+    request_id: str | None = None
+    replay_body: str | None = None
+    """What a replay answers instead of the first answer, where that held a secret."""
+
+
+class UnitRoute(APIRoute):
+    """A route whose handler runs inside a :class:`Unit`; nothing else commits."""
+
+    def get_route_handler(self) -> Handler:
+        inner = super().get_route_handler()
+        operation = self
+
+        async def handle(request: Request) -> Response:
+            return await _run(operation, inner, request)
+
+        return handle
+
+
+async def _run(route: APIRoute, inner: Handler, request: Request) -> Response:
+    parts: Parts = request.app.state.parts
+    principal = await run_in_threadpool(authenticate, parts.database, request)
+    _check_scopes(route, principal)
+    body = await _receive(route, request, parts.settings)
+    session = parts.database.session(write=request.method not in _READS)
+    unit = Unit(session, principal, parts, request.state.request_id)
+    request.state.unit, request.state.received = unit, body
+    attach(session, AuditContext(principal, request.state.request_id))
+    try:
+        return await _answer(inner, request, unit, body)
+    except BaseException:
+        await run_in_threadpool(session.rollback)
+        raise
+    finally:
+        await run_in_threadpool(session.close)
+        if body is not None:
+            body.file.close()
+
+
+async def _answer(
+    inner: Handler, request: Request, unit: Unit, body: ReceivedBody | None
+) -> Response:
+    session = unit.session
+    key = request.headers.get("idempotency-key") if request.method == "POST" else None
+    if key is not None and body is not None:
+        store.valid_key(key)
+        replay = await run_in_threadpool(
+            store.begin, session, unit.principal, key, _fingerprint(request, body)
+        )
+        if replay is not None:
+            return _replayed(replay)
+    response = await inner(request)
+    if response.status_code >= 400:
+        await run_in_threadpool(session.rollback)
+        return response
+    if key is not None:
+        await run_in_threadpool(_remember, unit, key, response)
+    await run_in_threadpool(session.commit)
+    return response
+
+
+def _replayed(answer: store.StoredAnswer) -> Response:
+    if answer.status == 0:
+        raise Conflict("The first request with this Idempotency-Key is not finished. Retry soon.")
+    headers = {**answer.headers, "Idempotency-Replayed": "true"}
+    return Response(answer.body.encode(), answer.status, headers)
+
+
+def _remember(unit: Unit, key: str, response: Response) -> None:
+    headers = {
+        name: value for name, value in response.headers.items() if name in store.KEPT_HEADERS
+    }
+    text = unit.replay_body
+    if text is None:
+        text = bytes(response.body).decode()
+    store.complete(unit.session, unit.principal, key, response.status_code, headers, text)
+
+
+def _fingerprint(request: Request, body: ReceivedBody) -> str:
+    return store.fingerprint(
+        request.method,
+        request.url.path,
+        request.url.query,
+        request.headers.get("content-type", ""),
+        body.sha256,
+    )
+
+
+async def _receive(route: APIRoute, request: Request, settings: Settings) -> ReceivedBody | None:
+    if request.method in _READS:
+        return None
+    upload = bool((route.openapi_extra or {}).get("x-upload"))
+    limit = settings.max_upload_bytes if upload else settings.max_body_bytes
+    body = await receive(request, limit)
+    if not (upload and body.length > settings.max_body_bytes):
+        # FastAPI reads the body again through the request's own cache.
+        request._body = await run_in_threadpool(body.file.read)
+        body.file.seek(0)
+    else:
+        request._body = b""
+    return body
+
+
+def needs(scope: str) -> Any:
+    """A dependency that documents and enforces the scope of an operation."""
+
+    def granted() -> None:
+        return None
+
+    granted.scope = scope  # type: ignore[attr-defined]
+    return Depends(granted)
+
+
+def _check_scopes(route: APIRoute, principal: Principal) -> None:
+    for dependency in route.dependencies:
+        scope = getattr(dependency.dependency, "scope", None)
+        if scope is not None and not principal.may(scope):
+            raise Forbidden(
+                f"This key lacks the scope {scope!r}. Ask an administrator of the workspace for a "
+                f"key that has it."
+            )
+
+
+def _unit(request: Request, _credentials: Annotated[Any, Depends(bearer)]) -> Unit:
+    unit: Unit = request.state.unit
+    return unit
+
+
+def _received(request: Request) -> ReceivedBody:
+    body: ReceivedBody = request.state.received
+    return body
+
+
+UnitDep = Annotated[Unit, Depends(_unit)]
+ReceivedDep = Annotated[ReceivedBody, Depends(_received)]
