@@ -132,7 +132,7 @@ class Wells:
     @property
     def n_compounds(self) -> IntArray:
         """``(n,)`` number of compounds in each well: 0 = vehicle control, 1 = single agent."""
-        return (self.compounds != ABSENT).sum(axis=1)
+        return np.asarray((self.compounds != ABSENT).sum(axis=1), dtype=np.int64)
 
     def select(self, rows: BoolArray | IntArray) -> Wells:
         """The wells at ``rows`` (mask or indices)."""

@@ -5,6 +5,7 @@ A problem never echoes the input: the input may be confidential, and may be what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -234,9 +235,21 @@ def _answer_http(request: Request, error: Exception) -> JSONResponse:
     known = next((kind for kind in PROBLEMS if kind.status == error.status_code), None)
     slug = known.slug if known else f"http-{error.status_code}"
     title = known.title if known else str(error.detail)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods_at(request)) or headers.get("Allow", "")
     return problem_response(
-        request, error.status_code, slug, title, str(error.detail), headers=error.headers
+        request, error.status_code, slug, title, str(error.detail), headers=headers
     )
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Every method of this path: the router names those of the first route that matches only."""
+    found: set[str] = set()
+    for template, operations in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{[^/}]+\}", "[^/]+", template), request.url.path):
+            found.update(method.upper() for method in operations)
+    return sorted(found)
 
 
 def _answer_stale(request: Request, error: Exception) -> JSONResponse:

@@ -26,7 +26,7 @@ class Repository(Generic[Row]):
         self.session = session
         self.principal = principal
 
-    def readable(self) -> Select[tuple[Row]]:
+    def readable(self) -> Select[Row]:
         """The statement that everything here starts from."""
         return readable(self.entity, self.principal)
 
@@ -57,7 +57,7 @@ class Repository(Generic[Row]):
                 found[row.id] = row  # type: ignore[attr-defined]
         return found
 
-    def page(self, query: PageQuery, statement: Select[tuple[Row]] | None = None) -> Page[Row]:
+    def page(self, query: PageQuery, statement: Select[Row] | None = None) -> Page[Row]:
         """One page of ``statement``, newest last, after the query's cursor."""
         statement = self.readable() if statement is None else statement
         if query.after is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -18,7 +19,7 @@ from service.kit.auth.verify import authenticate, bearer
 from service.kit.body import ReceivedBody, receive
 from service.kit.database import Database
 from service.kit.idempotency import store
-from service.kit.problems import Conflict, Forbidden
+from service.kit.problems import Conflict, FieldError, Forbidden, Invalid
 from service.settings import Settings
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -52,8 +53,10 @@ class UnitRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         inner = super().get_route_handler()
         operation = self
+        query_names = sorted(_query_names(self.dependant))
 
         async def handle(request: Request) -> Response:
+            _check_query(request, query_names)
             return await _run(operation, inner, request)
 
         return handle
@@ -151,6 +154,24 @@ def needs(scope: str) -> Any:
 
     granted.scope = scope  # type: ignore[attr-defined]
     return Depends(granted)
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    return {field.alias for field in dependant.query_params}.union(
+        *(_query_names(inner) for inner in dependant.dependencies)
+    )
+
+
+def _check_query(request: Request, known: list[str]) -> None:
+    """Refuse what nobody reads: a misspelt ``dry_run`` must not store anything."""
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        message = f"There is no such query parameter here. Known: {', '.join(known) or 'none'}."
+        errors = [
+            FieldError(code="unknown_parameter", message=message, pointer=f"query/{name[:60]}")
+            for name in unknown
+        ]
+        raise Invalid(f"query/{unknown[0][:60]}: {message}", errors=errors)
 
 
 def _check_scopes(route: APIRoute, principal: Principal) -> None:

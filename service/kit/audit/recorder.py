@@ -119,7 +119,7 @@ def _primary_attributes(state: Any) -> list[Any]:
 def _changes(row: Any, action: str) -> tuple[dict[str, Any], dict[str, Any]]:
     old: dict[str, Any] = {}
     new: dict[str, Any] = {}
-    hidden = getattr(row, "__audit_hidden__", frozenset())
+    hidden: frozenset[str] = getattr(row, "__audit_hidden__", frozenset())
     for attribute in inspect(row).mapper.column_attrs:
         key = attribute.key
         history = inspect(row).attrs[key].history

@@ -12,5 +12,5 @@ class AuditRepository(Repository[AuditEvent]):
     entity = AuditEvent
     noun = "audit event"
 
-    def of_subject(self, subject_id: str) -> Select[tuple[AuditEvent]]:
+    def of_subject(self, subject_id: str) -> Select[AuditEvent]:
         return self.readable().where(AuditEvent.subject_id == subject_id)

@@ -31,7 +31,7 @@ class Principal:
         return cls(workspace_id, job_id, frozenset({scopes.ADMIN}))
 
 
-def readable(entity: type[Owned], principal: Principal) -> Select[tuple[Owned]]:
+def readable(entity: type[Owned], principal: Principal) -> Select[Owned]:
     """The only way to rows of ``entity``: those of the principal's own workspace."""
     return select(entity).where(entity.workspace_id == principal.workspace_id)
 

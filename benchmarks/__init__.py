@@ -1,0 +1,1 @@
+"""Every claim of speed, accuracy or calibration is a command in this folder."""

@@ -1,0 +1,1 @@
+"""The database's history, and how to bring a database up to it."""

@@ -1,0 +1,148 @@
+"""The one place where the parts meet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+from service import health
+from service.assays import endpoints as assays
+from service.batches import endpoints as batches
+from service.batches import jobs as _batch_jobs  # noqa: F401 - kinds of jobs that requests ask for
+from service.campaigns import endpoints as campaigns
+from service.cell_lines import endpoints as cell_lines
+from service.compounds import endpoints as compounds
+from service.kit import problems
+from service.kit.artifacts import ArtifactStore
+from service.kit.audit import endpoints as audit
+from service.kit.auth import endpoints as keys
+from service.kit.database import Database
+from service.kit.jobs import endpoints as jobs
+from service.kit.problems import (
+    BadRequest,
+    Forbidden,
+    ProblemBody,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    documented,
+)
+from service.kit.requests import RequestNames
+from service.kit.unit import Parts
+from service.learning import endpoints as learning
+from service.learning import jobs as _learning_jobs  # noqa: F401
+from service.settings import Settings
+from service.web import reference
+
+_ROUTERS = (
+    compounds.router,
+    cell_lines.router,
+    campaigns.router,
+    assays.router,
+    learning.router,
+    batches.router,
+    jobs.router,
+    keys.router,
+    audit.router,
+)
+
+_DESCRIPTION = (
+    "Active learning for drug-combination discovery: measurements go in, one posterior is learned, "
+    "the next plates come out. Errors are RFC 9457 problems; every POST takes an "
+    "`Idempotency-Key`; lists are paged with opaque cursors; changes need `If-Match`."
+)
+
+
+def create_parts(settings: Settings) -> Parts:
+    """Database and artifact store, as the settings say."""
+    if settings.database_url is None:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.resolved_database_url, pool_size=10)
+    return Parts(settings, database, ArtifactStore(settings.resolved_artifacts_url))
+
+
+def create_app(settings: Settings | None = None, parts: Parts | None = None) -> FastAPI:
+    """The whole HTTP service over ``parts``."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        app.state.parts.database.dispose()
+
+    app = FastAPI(
+        title="Nextround",
+        version=version("nextround"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+        separate_input_output_schemas=False,
+        redirect_slashes=False,
+        docs_url=None,  # FastAPI's own pages load scripts from a CDN; ours are in service/web
+        redoc_url=None,
+    )
+    app.state.parts = parts or create_parts(settings)
+    v1 = APIRouter(
+        prefix="/v1",
+        responses=documented(BadRequest, Unauthenticated, Forbidden, TooLarge, Unavailable),
+    )
+    for router in _ROUTERS:
+        v1.include_router(router)
+    app.include_router(v1)
+    app.include_router(health.router)
+    app.include_router(reference.router)
+    app.add_middleware(RequestNames)
+    problems.install(app)
+    _document(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _document(app: FastAPI) -> None:
+    """Finish the OpenAPI document: our error schema, the idempotency header, no default 422."""
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = make()
+            components = schema["components"]["schemas"]
+            body = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
+            components.update(body.pop("$defs", {}))
+            components["ProblemBody"] = body
+            for name in ("HTTPValidationError", "ValidationError"):
+                components.pop(name, None)
+            for path, operations in schema["paths"].items():
+                for method, operation in operations.items():
+                    _document_operation(path, method, operation)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _document_operation(path: str, method: str, operation: dict[str, Any]) -> None:
+    if method == "post" and path.startswith("/v1/"):
+        operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+        operation.setdefault("responses", {}).setdefault("422", documented(problems.Invalid)[422])
+    answer = operation.get("responses", {}).get("422", {})
+    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+    if schema.get("$ref", "").endswith("HTTPValidationError"):
+        operation["responses"]["422"] = documented(problems.Invalid)[422]
+
+
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Send the same key with the same body again to get the first answer again "
+    "instead of a second effect. Kept for 24 hours.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+}

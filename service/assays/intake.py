@@ -1,0 +1,177 @@
+"""From a received body and its content type to a table that can be read twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pydantic import ValidationError
+
+from service.assays.schemas import SubmissionIn
+from service.assays.service import Table
+from service.assays.tables_in import (
+    Chunk,
+    Declaration,
+    Scale,
+    TableError,
+    TableReader,
+    read_records,
+)
+from service.kit.body import ReceivedBody
+from service.kit.problems import BadRequest, FieldError, Invalid, UnsupportedMedia
+
+_TABLE_TYPES = {"text/csv": "csv", "text/tab-separated-values": "csv", "text/plain": "csv"}
+_CHUNK = 2_000
+
+
+def table_from(
+    received: ReceivedBody,
+    content_type: str,
+    declared: Declaration,
+    *,
+    max_rows: int,
+    note: str | None,
+) -> Table:
+    """The table in ``received``; raises a problem where it is not even a table."""
+    media_type, _, parameters = content_type.partition(";")
+    media_type = media_type.strip().lower()
+    if "charset=" in parameters.lower() and "utf-8" not in parameters.lower():
+        raise UnsupportedMedia("Only charset=utf-8 is read. Save the table as UTF-8.")
+    if media_type in _TABLE_TYPES:
+        return _from_text(received, media_type, declared, max_rows, note)
+    if media_type == "application/json":
+        return _from_json(received)
+    raise UnsupportedMedia(
+        f"Content-Type {media_type or '(none)'!r} is not a table. Send text/csv, "
+        f"text/tab-separated-values or application/json."
+    )
+
+
+@dataclass
+class _TextTable:
+    """Opens the received file anew for each reading."""
+
+    received: ReceivedBody
+    declared: Declaration
+    max_rows: int
+
+    def open(self) -> TableReader:
+        self.received.file.seek(0)
+        return TableReader(self.received.file, self.declared, max_rows=self.max_rows)
+
+    def read(self) -> Iterator[Chunk]:
+        yield from self.open().chunks()
+
+    def content(self) -> bytes:
+        self.received.file.seek(0)
+        return self.received.file.read()
+
+    def scale(self) -> Scale:
+        return self.open().scale
+
+    def ignored(self) -> list[str]:
+        return list(self.open().columns.ignored)
+
+
+def _from_text(
+    received: ReceivedBody,
+    media_type: str,
+    declared: Declaration,
+    max_rows: int,
+    note: str | None,
+) -> Table:
+    text = _TextTable(received, declared, max_rows)
+    return Table(
+        media_type=media_type,
+        content=text.content,
+        sha256=received.sha256,
+        n_bytes=received.length,
+        read=text.read,
+        scale=text.scale,
+        ignored_columns=text.ignored,
+        suffix="csv",
+        note=note,
+    )
+
+
+def _from_json(received: ReceivedBody) -> Table:
+    content = received.file.read()
+    body = _parse(content)
+    scale = Scale(body.quantity, body.unit)
+    value_key = f"{body.quantity}_{body.unit}"
+
+    def read() -> Iterator[Chunk]:
+        records = [
+            {**item.model_dump(exclude={"value"}, exclude_none=True), value_key: item.value}
+            for item in body.measurements
+        ]
+        found = read_records(records)
+        shown = tuple(
+            replace(problem, column=(problem.column or "").replace(value_key, "value"))
+            for problem in found.problems
+        )
+        rows = found.rows
+        yield Chunk(rows[:_CHUNK], shown, found.problem_count)
+        for start in range(_CHUNK, len(rows), _CHUNK):
+            yield Chunk(rows[start : start + _CHUNK])
+
+    return Table(
+        media_type="application/json",
+        content=lambda: content,
+        sha256=received.sha256,
+        n_bytes=received.length,
+        read=read,
+        scale=lambda: scale,
+        ignored_columns=list,
+        suffix="json",
+        note=body.note,
+    )
+
+
+def _parse(content: bytes) -> SubmissionIn:
+    try:
+        return SubmissionIn.model_validate_json(content)
+    except ValidationError as error:
+        items = error.errors(include_input=False, include_url=False, include_context=False)
+    if items[0]["type"] == "json_invalid":
+        message = f"The body is not valid JSON: {items[0]['msg']}"
+        raise BadRequest(message, errors=[FieldError(code="json_invalid", message=message)])
+    errors = [
+        FieldError(
+            code=item["type"],
+            message=item["msg"],
+            pointer="/" + "/".join(map(str, item["loc"])),
+            row=next((part for part in item["loc"] if isinstance(part, int)), None),
+        )
+        for item in items
+    ]
+    first = errors[0]
+    raise Invalid(f"Nothing was stored. {first.pointer}: {first.message}", errors=errors)
+
+
+def declare(
+    quantity: str | None,
+    unit: str | None,
+    dose_unit: str | None,
+    decimal: str | None,
+    cell_line: str | None,
+    confirm_scale: bool,
+    repeats: str,
+) -> Declaration:
+    """The declaration in a query string, or a 422 that says what may be declared."""
+    try:
+        return Declaration(
+            quantity=quantity,  # type: ignore[arg-type]
+            unit=unit,  # type: ignore[arg-type]
+            dose_unit=dose_unit,
+            decimal=decimal,  # type: ignore[arg-type]
+            cell_line=cell_line,
+            confirm_scale=confirm_scale,
+            repeats=repeats,  # type: ignore[arg-type]
+        )
+    except TableError as error:
+        errors = [
+            FieldError(code=p.code, message=p.message, pointer=f"query/{p.column}")
+            for p in error.problems
+        ]
+        raise Invalid(errors[0].message, errors=errors) from None

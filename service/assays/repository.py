@@ -1,0 +1,100 @@
+"""SQL of submissions and measurements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, exists, func, insert
+from sqlalchemy.orm import aliased
+
+from service.assays.tables import Measurement, Submission
+from service.kit.repository import Repository
+
+_Later = aliased(Measurement)
+COMPOUND_COLUMNS = (
+    Measurement.compound_a_id,
+    Measurement.compound_b_id,
+    Measurement.compound_c_id,
+)
+DOSE_COLUMNS = (Measurement.dose_a_um, Measurement.dose_b_um, Measurement.dose_c_um)
+
+
+class SubmissionRepository(Repository[Submission]):
+    entity = Submission
+    noun = "submission"
+
+    def with_content(self, campaign_id: str, sha256: str) -> Submission | None:
+        return self.session.scalar(
+            self.readable().where(
+                Submission.campaign_id == campaign_id, Submission.sha256 == sha256
+            )
+        )
+
+
+class MeasurementRepository(Repository[Measurement]):
+    entity = Measurement
+    noun = "measurement"
+
+    def insert(self, rows: list[dict[str, Any]]) -> None:
+        """Many rows at once, into the principal's workspace."""
+        owner = self.principal.workspace_id
+        self.session.execute(insert(Measurement), [{**row, "workspace_id": owner} for row in rows])
+
+    def successor(self, measurement_id: str) -> Measurement | None:
+        return self.session.scalar(self.readable().where(Measurement.corrects_id == measurement_id))
+
+    def of_campaign(self, campaign_id: str, *, current: bool) -> Select[Measurement]:
+        statement = self.readable().where(Measurement.campaign_id == campaign_id)
+        return statement.where(*_is_current()) if current else statement
+
+    def wells(self, campaign_id: str) -> list[Any]:
+        """Every current well as a plain tuple: line, three compounds, three doses, viability.
+
+        Ordered by content as well as by time, so that a screen does not depend on chance.
+        """
+        statement = (
+            self.columns(
+                Measurement.cell_line_id, *COMPOUND_COLUMNS, *DOSE_COLUMNS, Measurement.viability
+            )
+            .where(Measurement.campaign_id == campaign_id, *_is_current())
+            .order_by(Measurement.id)
+        )
+        return list(self.session.execute(statement).tuples())
+
+    def measured_blocks(self, campaign_id: str) -> list[tuple[str, str, str, int]]:
+        """(compound a, compound b, cell line, wells) of the pairs that have current wells."""
+        a, b = Measurement.compound_a_id, Measurement.compound_b_id
+        line = Measurement.cell_line_id
+        statement = (
+            self.columns(a, b, line, func.count())
+            .where(
+                Measurement.campaign_id == campaign_id,
+                b.is_not(None),
+                Measurement.compound_c_id.is_(None),
+                *_is_current(),
+            )
+            .group_by(a, b, line)
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in self.session.execute(statement)]
+
+    def blocks_of_submission(self, submission_id: str) -> set[tuple[str, str, str]]:
+        """The pair blocks that a submission added wells to."""
+        a, b = Measurement.compound_a_id, Measurement.compound_b_id
+        statement = (
+            self.columns(a, b, Measurement.cell_line_id)
+            .where(
+                Measurement.submission_id == submission_id,
+                b.is_not(None),
+                Measurement.compound_c_id.is_(None),
+            )
+            .distinct()
+        )
+        return {(row[0], row[1], row[2]) for row in self.session.execute(statement)}
+
+
+def _is_current() -> tuple[Any, ...]:
+    """Not withdrawn, and no later version corrects it."""
+    return (
+        Measurement.withdrawn.is_(False),
+        ~exists().where(_Later.corrects_id == Measurement.id),
+    )

@@ -1,0 +1,270 @@
+"""Rules of batches: nothing is proposed twice, and every candidate comes back or is measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from service.assays.repository import MeasurementRepository
+from service.batches.documents import load_candidates
+from service.batches.jobs import RECOMMEND
+from service.batches.repository import (
+    BatchItemRepository,
+    BatchRepository,
+    Block,
+    RecommendationRepository,
+)
+from service.batches.schemas import AcceptIn, BatchPatch, RecommendIn, ReplaceIn
+from service.batches.tables import Batch, BatchItem, Recommendation
+from service.campaigns.marks import MarkService
+from service.campaigns.schemas import MarkIn
+from service.campaigns.service import CampaignService
+from service.campaigns.tables import Campaign
+from service.kit.audit.recorder import give_reason
+from service.kit.database import utcnow
+from service.kit.ids import new_id
+from service.kit.jobs import enqueue
+from service.kit.jobs.tables import Job
+from service.kit.problems import Conflict, FieldError, Invalid, NotFound
+from service.kit.unit import Unit
+from service.learning.service import draw_seed, rules_of
+
+_NEXT_STATUS = {
+    "accepted": {"running", "cancelled"},
+    "running": {"done", "cancelled"},
+    "done": set[str](),
+    "cancelled": set[str](),
+}
+
+
+class BatchService:
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.session = unit.session
+        self.campaigns = CampaignService(unit)
+        self.recommendations = RecommendationRepository(unit.session, unit.principal)
+        self.batches = BatchRepository(unit.session, unit.principal)
+        self.items = BatchItemRepository(unit.session, unit.principal)
+        self.measurements = MeasurementRepository(unit.session, unit.principal)
+
+    def recommend(self, campaign: Campaign, body: RecommendIn) -> Job:
+        """Ask for the next batch. The rules are frozen now; the data when the job starts."""
+        self.campaigns.require_open(campaign, "asking for a recommendation")
+        rules = rules_of(campaign)
+        if body.acquisition is not None:
+            rules["acquisition"] = body.acquisition
+        if body.batch_size is not None:
+            rules["batch_size"] = body.batch_size
+        return enqueue(
+            self.session,
+            workspace_id=self.unit.principal.workspace_id,
+            kind=RECOMMEND,
+            args={"rules": rules, "seed": draw_seed(body.seed)},
+            campaign_id=campaign.id,
+            created_by=self.unit.principal.actor,
+        )
+
+    def accept(self, campaign: Campaign, body: AcceptIn) -> Batch:
+        """Take candidates of a recommendation into the lab. From now on they are pending."""
+        self.campaigns.require_open(campaign, "accepting a batch")
+        recommendation = self.recommendations.get(body.recommendation_id)
+        if recommendation.campaign_id != campaign.id:
+            raise NotFound("That recommendation belongs to another campaign.")
+        chosen = _choose(self.candidates_of(recommendation), body.ranks)
+        self._refuse_unavailable(campaign, chosen)
+        batch = Batch(
+            id=new_id("bat"),
+            campaign_id=campaign.id,
+            recommendation_id=recommendation.id,
+            round=self.batches.next_round(campaign.id),
+            note=body.note,
+        )
+        self.batches.add(batch)
+        self.session.flush()
+        for position, candidate in enumerate(chosen, start=1):
+            self.items.add(_item(batch, position, candidate))
+        self._flush_items()
+        return batch
+
+    def patch(self, batch: Batch, change: BatchPatch) -> Batch:
+        """Move a batch on, or note something about it."""
+        if change.status is not None and change.status != batch.status:
+            self._move(batch, change.status)
+        if "note" in change.model_fields_set:
+            batch.note = change.note
+        self.session.flush()
+        return batch
+
+    def replace(self, batch: Batch, item: BatchItem, body: ReplaceIn) -> BatchItem:
+        """Take one candidate out and the next best one in."""
+        if batch.status != "accepted":
+            raise Conflict(f"The batch is {batch.status}; only an accepted one can be changed.")
+        if item.status != "pending":
+            raise Conflict(f"This item is {item.status}; only a pending one can be replaced.")
+        give_reason(self.session, body.reason)
+        campaign = self.campaigns.campaigns.get(batch.campaign_id)
+        if body.ban:
+            self._ban(campaign, item, body.reason)
+        recommendation = self.recommendations.get(batch.recommendation_id)
+        candidate = self._next_best(recommendation, batch)
+        item.status = "replaced"
+        batch.changed_at = utcnow()  # the batch's ETag has to change with its items
+        self.session.flush()
+        successor = self.items.add(_item(batch, item.position, candidate))
+        self._flush_items()
+        return successor
+
+    def candidates_of(self, recommendation: Recommendation) -> list[dict[str, Any]]:
+        """The ranked list, as it was recommended."""
+        return load_candidates(self.unit.parts.artifacts.get(recommendation.candidates))
+
+    def measured(self, campaign_id: str) -> set[Block]:
+        """The blocks that have results."""
+        return {(a, b, line) for a, b, line, _ in self.measurements.measured_blocks(campaign_id)}
+
+    def _move(self, batch: Batch, status: str) -> None:
+        if status not in _NEXT_STATUS[batch.status]:
+            allowed = " or ".join(sorted(_NEXT_STATUS[batch.status])) or "nothing else"
+            raise Conflict(f"A batch that is {batch.status} can become {allowed}, not {status}.")
+        batch.status = status
+        if status == "running":
+            batch.started_at = utcnow()
+            return
+        batch.finished_at = utcnow()
+        measured = self.measured(batch.campaign_id)
+        for item in self.items.of_batch(batch.id):
+            if item.status == "pending":
+                item.status = _final_status(status, block_of_item(item) in measured)
+
+    def _refuse_unavailable(self, campaign: Campaign, chosen: Sequence[dict[str, Any]]) -> None:
+        pending = self.items.pending_blocks(campaign.id)
+        measured = self.measured(campaign.id)
+        banned = self._bans(campaign)
+        errors = []
+        for candidate in chosen:
+            block = block_of(candidate)
+            reason = (
+                "is in another batch that is not finished"
+                if block in pending
+                else "was measured since"
+                if block in measured
+                else "was banned since"
+                if block in banned or (block[0], block[1], None) in banned
+                else None
+            )
+            if reason:
+                errors.append(_unavailable(candidate, reason))
+        if errors:
+            raise Conflict(
+                f"{errors[0].message} Ask for a new recommendation, or accept other ranks.",
+                errors=errors,
+            )
+
+    def _bans(self, campaign: Campaign) -> set[tuple[str, str, str | None]]:
+        marks = MarkService(self.unit).marks.of_campaign(campaign.id)
+        return {
+            (m.compound_a_id, m.compound_b_id, m.cell_line_id) for m in marks if m.mark == "ban"
+        }
+
+    def _ban(self, campaign: Campaign, item: BatchItem, reason: str) -> None:
+        mark = MarkIn(
+            mark="ban",
+            compounds=[item.compound_a_id, item.compound_b_id],
+            cell_line=item.cell_line_id,
+            reason=reason,
+        )
+        MarkService(self.unit).write(campaign, [mark])
+
+    def _next_best(self, recommendation: Recommendation, batch: Batch) -> dict[str, Any]:
+        """The best candidate that is free and keeps the cap on uses of one compound."""
+        campaign = self.campaigns.campaigns.get(batch.campaign_id)
+        taken = self.items.pending_blocks(campaign.id) | self.measured(campaign.id)
+        taken |= {block_of_item(item) for item in self.items.of_batch(batch.id)}
+        banned = self._bans(campaign)
+        uses = _uses(self.items.of_batch(batch.id))
+        cap = recommendation.rules.get("max_per_compound")
+        for candidate in self.candidates_of(recommendation):
+            a, b, _ = block = block_of(candidate)
+            if block in taken or block in banned or (a, b, None) in banned:
+                continue
+            if cap is None or max(uses[a], uses[b]) < cap:
+                return candidate
+        raise Conflict("No other candidate of this recommendation is free. Ask for a new one.")
+
+    def _flush_items(self) -> None:
+        try:
+            self.session.flush()
+        except IntegrityError:
+            raise Conflict(
+                "Another batch took one of these candidates at the same moment. Ask again."
+            ) from None
+
+
+def block_of(candidate: dict[str, Any]) -> Block:
+    """The block of a ranked candidate, compounds in ascending order of id."""
+    a, b = sorted(compound["id"] for compound in candidate["compounds"])
+    return a, b, candidate["cell_line"]["id"]
+
+
+def block_of_item(item: BatchItem) -> Block:
+    """The block of a batch item."""
+    return item.compound_a_id, item.compound_b_id, item.cell_line_id
+
+
+def _choose(candidates: Sequence[dict[str, Any]], ranks: list[int] | None) -> list[dict[str, Any]]:
+    if ranks is None:
+        return [candidate for candidate in candidates if candidate["in_batch"]]
+    by_rank = {candidate["rank"]: candidate for candidate in candidates}
+    errors = []
+    for row, rank in enumerate(ranks):
+        if rank not in by_rank or rank in ranks[:row]:
+            why = "is listed twice" if rank in ranks[:row] else f"is not in 1 to {len(candidates)}"
+            message = f"Rank {rank} {why}."
+            errors.append(
+                FieldError(code="rank", message=message, pointer=f"/ranks/{row}", row=row)
+            )
+    if errors:
+        raise Invalid(errors[0].message, errors=errors)
+    return [by_rank[rank] for rank in ranks]
+
+
+def _item(batch: Batch, position: int, candidate: dict[str, Any]) -> BatchItem:
+    first, second = sorted(candidate["compounds"], key=lambda compound: str(compound["id"]))
+    predicted = ("mean", "sd", "q05", "q50", "q95", "hit_probability", "acquisition", "reason")
+    return BatchItem(
+        id=new_id("itm"),
+        batch_id=batch.id,
+        campaign_id=batch.campaign_id,
+        position=position,
+        rank=candidate["rank"],
+        compound_a_id=first["id"],
+        compound_b_id=second["id"],
+        cell_line_id=candidate["cell_line"]["id"],
+        doses_a_um=first["doses_um"],
+        doses_b_um=second["doses_um"],
+        predicted={name: candidate[name] for name in predicted},
+        status="pending",
+    )
+
+
+def _uses(items: Sequence[BatchItem]) -> Counter[str]:
+    uses: Counter[str] = Counter()
+    for item in items:
+        if item.status == "pending":
+            uses.update([item.compound_a_id, item.compound_b_id])
+    return uses
+
+
+def _final_status(batch_status: str, has_results: bool) -> str:
+    if has_results:
+        return "measured"
+    return "missing" if batch_status == "done" else "released"
+
+
+def _unavailable(candidate: dict[str, Any], reason: str) -> FieldError:
+    names = " + ".join(compound["name"] for compound in candidate["compounds"])
+    message = f"Rank {candidate['rank']} ({names} in {candidate['cell_line']['name']}) {reason}."
+    return FieldError(code="unavailable", message=message, row=candidate["rank"])

@@ -1,0 +1,188 @@
+"""Campaigns as the outside sees them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from service.kit.schemas import Body, Dose, Finite, Name, Out, Text
+
+Status = Literal["draft", "open", "paused", "closed"]
+ScoreName = Literal["bliss_mean", "bliss_max", "hsa_mean", "hsa_max"]
+ModelName = Literal["bnn_gaussian"]
+AcquisitionName = Literal["hit_probability", "ucb", "greedy", "thompson", "random"]
+Mark = Literal["pin", "ban"]
+
+Doses = Annotated[
+    list[Dose],
+    Field(
+        min_length=1, max_length=24, description="Micromolar.", examples=[[0.35, 1.08, 3.25, 10.0]]
+    ),
+]
+
+
+class DoseRange(Body):
+    """Doses spaced evenly on a logarithmic scale, both ends included."""
+
+    min_um: Dose
+    max_um: Dose
+    levels: int = Field(ge=2, le=24, examples=[4])
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DoseRange:
+        if self.min_um >= self.max_um:
+            raise ValueError("min_um must be below max_um")
+        return self
+
+    def doses(self) -> list[float]:
+        """The doses, to four significant digits."""
+        ratio = (self.max_um / self.min_um) ** (1 / (self.levels - 1))
+        return [float(f"{self.min_um * ratio**step:.4g}") for step in range(self.levels)]
+
+
+class CampaignCompoundIn(Body):
+    compound: Name = Field(description="A registered name or an id.")
+    doses_um: Doses | None = Field(None, description="Where they differ from the campaign's.")
+
+
+class Objective(Body):
+    """What the campaign looks for."""
+
+    score: ScoreName = Field(
+        "bliss_mean",
+        description="Excess inhibition over the reference (Bliss or HSA), in percentage points, "
+        "summarised over the dose matrix (mean or maximum). Positive is synergy.",
+    )
+    hit_threshold: Finite = Field(
+        10.0, description="A block whose score exceeds this is a hit.", examples=[10.0]
+    )
+
+
+class Limits(Body):
+    """What one round may hold."""
+
+    batch_size: int = Field(96, ge=1, le=10_000, description="Blocks (pair x cell line) a round.")
+    max_per_compound: int | None = Field(
+        None, ge=1, le=10_000, description="Most blocks of one batch that may hold one compound."
+    )
+
+
+class Learning(Body):
+    """How the next batch is found."""
+
+    model: ModelName = "bnn_gaussian"
+    acquisition: AcquisitionName = Field(
+        "hit_probability",
+        description="What candidates are ranked by: the chance to be a hit (default), mean + "
+        "kappa x epistemic sd (`ucb`), the mean (`greedy`), one posterior draw per pick "
+        "(`thompson`), or chance (`random`).",
+    )
+    kappa: Finite = Field(1.0, ge=0, le=100, description="Weight of uncertainty in `ucb`.")
+
+
+Pair = Annotated[
+    list[Name], Field(min_length=2, max_length=2, examples=[["Imatinib", "Vincristine"]])
+]
+
+
+class CampaignIn(Body):
+    name: Name = Field(examples=["Melanoma pairs, autumn"])
+    compounds: list[Name | CampaignCompoundIn] = Field(
+        min_length=2, max_length=5000, description="Registered names or ids."
+    )
+    cell_lines: list[Name] = Field(
+        min_length=1, max_length=2000, description="Registered names or ids."
+    )
+    doses_um: Doses | None = None
+    dose_range: DoseRange | None = None
+    pairs: list[Pair] | None = Field(
+        None, max_length=500_000, description="The pairs that may be proposed; null for all."
+    )
+    objective: Objective = Field(default_factory=Objective)
+    limits: Limits = Field(default_factory=Limits)
+    learning: Learning = Field(default_factory=Learning)
+    status: Literal["draft", "open"] = "open"
+    note: Text | None = None
+
+    @model_validator(mode="after")
+    def _doses(self) -> CampaignIn:
+        if self.doses_um is not None and self.dose_range is not None:
+            raise ValueError("give doses_um or dose_range, not both")
+        return self
+
+    def common_doses(self) -> list[float] | None:
+        """The doses of every compound that has none of its own."""
+        if self.dose_range is not None:
+            return self.dose_range.doses()
+        return self.doses_um
+
+
+class CampaignPatch(Body):
+    name: Name | None = None
+    note: Text | None = None
+    status: Status | None = Field(
+        None, description="draft -> open <-> paused -> closed. A closed campaign stays closed."
+    )
+    objective: Objective | None = None
+    limits: Limits | None = None
+    learning: Learning | None = None
+    add_compounds: list[CampaignCompoundIn] = Field(default_factory=list, max_length=5000)
+    add_cell_lines: list[Name] = Field(default_factory=list, max_length=2000)
+    add_pairs: list[Pair] = Field(default_factory=list, max_length=500_000)
+
+
+class CampaignCompoundOut(Out):
+    id: str
+    name: str
+    doses_um: list[float]
+
+
+class CampaignCellLineOut(Out):
+    id: str
+    name: str
+
+
+class CampaignSummaryOut(Out):
+    id: str
+    name: str
+    status: Status
+    objective: Objective
+    limits: Limits
+    learning: Learning
+    note: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class CampaignOut(CampaignSummaryOut):
+    compounds: list[CampaignCompoundOut]
+    cell_lines: list[CampaignCellLineOut]
+    n_pairs: int = Field(description="Pairs that may be proposed.")
+
+
+class MarkIn(Body):
+    mark: Mark
+    compounds: Pair
+    cell_line: Name | None = Field(None, description="Null: in every cell line.")
+    reason: Text | None = None
+
+
+class MarksIn(Body):
+    marks: list[MarkIn] = Field(min_length=1, max_length=20_000)
+
+
+class MarkOut(Out):
+    id: str
+    mark: Mark
+    compounds: list[str] = Field(description="Ids, in ascending order.")
+    cell_line: str | None
+    reason: str | None
+    created_at: datetime
+
+
+class MarksOut(Out):
+    written: int
+    items: list[MarkOut]

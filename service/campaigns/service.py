@@ -1,0 +1,279 @@
+"""Rules of campaigns: what may be combined, and how a campaign lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from service.campaigns.repository import (
+    CampaignCellLineRepository,
+    CampaignCompoundRepository,
+    CampaignPairRepository,
+    CampaignRepository,
+)
+from service.campaigns.schemas import (
+    CampaignCompoundIn,
+    CampaignIn,
+    CampaignPatch,
+    Learning,
+    Limits,
+    Objective,
+)
+from service.campaigns.tables import Campaign, CampaignCellLine, CampaignCompound
+from service.cell_lines.repository import CellLineRepository
+from service.compounds.repository import AliasRepository
+from service.kit.audit.recorder import record
+from service.kit.database import utcnow
+from service.kit.ids import new_id
+from service.kit.names import NameDirectory
+from service.kit.problems import Conflict, FieldError, Invalid
+from service.kit.unit import Unit
+
+_NEXT_STATUS = {
+    "draft": {"open", "closed"},
+    "open": {"paused", "closed"},
+    "paused": {"open", "closed"},
+    "closed": set[str](),
+}
+
+
+class CampaignService:
+    def __init__(self, unit: Unit) -> None:
+        self.session = unit.session
+        self.unit = unit
+        self.campaigns = CampaignRepository(unit.session, unit.principal)
+        self.compounds = CampaignCompoundRepository(unit.session, unit.principal)
+        self.cell_lines = CampaignCellLineRepository(unit.session, unit.principal)
+        self.pairs = CampaignPairRepository(unit.session, unit.principal)
+
+    def create(self, body: CampaignIn) -> Campaign:
+        """Open a campaign over registered compounds and cell lines."""
+        chosen = [_as_choice(item) for item in body.compounds]
+        compound_ids = self._resolve_compounds([item.compound for item in chosen], "/compounds")
+        line_ids = self._resolve_lines(body.cell_lines, "/cell_lines")
+        campaign = Campaign(id=new_id("cam"), name=body.name, status=body.status, note=body.note)
+        campaign.all_pairs = body.pairs is None
+        _set_objective(campaign, body.objective)
+        _set_limits(campaign, body.limits)
+        _set_learning(campaign, body.learning)
+        self.campaigns.add(campaign)
+        self.session.flush()
+        self._add_compounds(campaign, chosen, compound_ids, body.common_doses())
+        self._add_lines(campaign, line_ids)
+        if body.pairs is not None:
+            self._add_pairs(campaign, body.pairs, "/pairs")
+        self.session.flush()
+        return campaign
+
+    def patch(self, campaign: Campaign, change: CampaignPatch) -> Campaign:
+        """Change a campaign; compounds, cell lines and pairs are only ever added."""
+        self.require_not_closed(campaign)
+        if change.status is not None and change.status != campaign.status:
+            _check_transition(campaign.status, change.status)
+            campaign.status = change.status
+        campaign.name = change.name or campaign.name
+        if "note" in change.model_fields_set:
+            campaign.note = change.note
+        if change.objective is not None:
+            _set_objective(campaign, change.objective)
+        if change.limits is not None:
+            _set_limits(campaign, change.limits)
+        if change.learning is not None:
+            _set_learning(campaign, change.learning)
+        self._extend(campaign, change)
+        campaign.updated_at = utcnow()
+        self.session.flush()
+        return campaign
+
+    def require_not_closed(self, campaign: Campaign) -> None:
+        """A closed campaign is history: nothing in it changes."""
+        if campaign.status == "closed":
+            raise Conflict(f"Campaign {campaign.name!r} is closed; nothing in it can change.")
+
+    def require_open(self, campaign: Campaign, what: str) -> None:
+        """Only an open campaign moves on."""
+        if campaign.status != "open":
+            raise Conflict(
+                f"Campaign {campaign.name!r} is {campaign.status}; {what} needs it open. "
+                f'PATCH it with {{"status": "open"}}.'
+            )
+
+    def n_pairs(self, campaign: Campaign, n_compounds: int) -> int:
+        """How many pairs may be proposed."""
+        if campaign.all_pairs:
+            return n_compounds * (n_compounds - 1) // 2
+        return self.pairs.count(campaign.id)
+
+    def member_directories(self, campaign: Campaign) -> tuple[NameDirectory, NameDirectory]:
+        """Names and ids of the campaign's compounds and cell lines, with all aliases."""
+        compounds = {row[0] for row in self.compounds.members(campaign.id)}
+        lines = {row[0] for row in self.cell_lines.members(campaign.id)}
+        aliases = AliasRepository(self.session, self.unit.principal).everything()
+        known = CellLineRepository(self.session, self.unit.principal).everything()
+        return (
+            NameDirectory("compound of the campaign", [r for r in aliases if r[2] in compounds]),
+            NameDirectory("cell line of the campaign", [r for r in known if r[2] in lines]),
+        )
+
+    def _extend(self, campaign: Campaign, change: CampaignPatch) -> None:
+        present = {row[0] for row in self.compounds.members(campaign.id)}
+        if change.add_compounds:
+            names = [item.compound for item in change.add_compounds]
+            ids = self._resolve_compounds(names, "/add_compounds", present)
+            self._add_compounds(campaign, change.add_compounds, ids, None)
+        if change.add_cell_lines:
+            lines = {row[0] for row in self.cell_lines.members(campaign.id)}
+            self._add_lines(
+                campaign, self._resolve_lines(change.add_cell_lines, "/add_cell_lines", lines)
+            )
+        if change.add_pairs:
+            if campaign.all_pairs:
+                raise Conflict("This campaign allows all pairs already; there is nothing to add.")
+            self._add_pairs(campaign, change.add_pairs, "/add_pairs")
+
+    def _resolve_compounds(
+        self, names: Sequence[str], pointer: str, present: Iterable[str] = ()
+    ) -> list[str]:
+        aliases = AliasRepository(self.session, self.unit.principal)
+        directory = NameDirectory("compound", aliases.everything())
+        return _resolve(directory, names, pointer, "Register it with POST /v1/compounds.", present)
+
+    def _resolve_lines(
+        self, names: Sequence[str], pointer: str, present: Iterable[str] = ()
+    ) -> list[str]:
+        lines = CellLineRepository(self.session, self.unit.principal)
+        directory = NameDirectory("cell line", lines.everything())
+        return _resolve(directory, names, pointer, "Register it with POST /v1/cell-lines.", present)
+
+    def _add_compounds(
+        self,
+        campaign: Campaign,
+        chosen: Sequence[CampaignCompoundIn],
+        ids: Sequence[str],
+        common: list[float] | None,
+    ) -> None:
+        errors = []
+        for row, (item, identifier) in enumerate(zip(chosen, ids, strict=True)):
+            doses = item.doses_um or common
+            if doses is None:
+                message = (
+                    f"{item.compound!r} has no doses. Give doses_um or dose_range for the "
+                    f"campaign, or doses_um for this compound."
+                )
+                errors.append(_error("doses", message, f"/compounds/{row}/doses_um", row))
+                continue
+            self.compounds.add(
+                CampaignCompound(
+                    campaign_id=campaign.id, compound_id=identifier, doses_um=sorted(set(doses))
+                )
+            )
+        _refuse(errors)
+        self.session.flush()
+
+    def _add_lines(self, campaign: Campaign, ids: Sequence[str]) -> None:
+        for identifier in ids:
+            self.cell_lines.add(CampaignCellLine(campaign_id=campaign.id, cell_line_id=identifier))
+        self.session.flush()
+
+    def _add_pairs(self, campaign: Campaign, pairs: Sequence[list[str]], pointer: str) -> None:
+        directory, _ = self.member_directories(campaign)
+        known = set(self.pairs.pairs(campaign.id))
+        added: list[tuple[str, str]] = []
+        errors: list[FieldError] = []
+        for row, pair in enumerate(pairs):
+            resolved = resolve_pair(directory, pair, f"{pointer}/{row}", row, errors)
+            if resolved is None:
+                continue
+            if resolved in known:
+                message = f"{pair[0]} + {pair[1]} is listed twice; the order does not matter."
+                errors.append(_error("repeated_pair", message, f"{pointer}/{row}", row))
+            known.add(resolved)
+            added.append(resolved)
+        _refuse(errors)
+        self.pairs.insert(campaign.id, added)
+        record(
+            self.session, "campaign.pairs_added", "campaign", campaign.id, new={"pairs": len(added)}
+        )
+
+
+def resolve_pair(
+    directory: NameDirectory,
+    pair: Sequence[str],
+    pointer: str,
+    row: int,
+    errors: list[FieldError],
+) -> tuple[str, str] | None:
+    """The two compound ids in ascending order; otherwise ``errors`` says what is wrong."""
+    ids = [directory.resolve(name) for name in pair]
+    for place, (name, identifier) in enumerate(zip(pair, ids, strict=True)):
+        if identifier is None:
+            fix = "Add it to the campaign first."
+            message = directory.unknown(name, fix)
+            errors.append(_error("unknown_compound", message, f"{pointer}/{place}", row))
+    if None in ids:
+        return None
+    first, second = sorted(str(identifier) for identifier in ids)
+    if first == second:
+        message = f"{pair[0]!r} and {pair[1]!r} are the same compound; a pair needs two."
+        errors.append(_error("same_compound", message, pointer, row))
+        return None
+    return first, second
+
+
+def _as_choice(item: str | CampaignCompoundIn) -> CampaignCompoundIn:
+    return CampaignCompoundIn(compound=item) if isinstance(item, str) else item
+
+
+def _set_objective(campaign: Campaign, objective: Objective) -> None:
+    campaign.score, campaign.hit_threshold = objective.score, objective.hit_threshold
+
+
+def _set_limits(campaign: Campaign, limits: Limits) -> None:
+    campaign.batch_size, campaign.max_per_compound = limits.batch_size, limits.max_per_compound
+
+
+def _set_learning(campaign: Campaign, learning: Learning) -> None:
+    campaign.model, campaign.acquisition = learning.model, learning.acquisition
+    campaign.kappa = learning.kappa
+
+
+def _check_transition(present: str, wanted: str) -> None:
+    if wanted not in _NEXT_STATUS[present]:
+        allowed = ", ".join(sorted(_NEXT_STATUS[present])) or "nothing"
+        raise Conflict(f"A campaign that is {present} cannot become {wanted}, only {allowed}.")
+
+
+def _resolve(
+    directory: NameDirectory,
+    names: Sequence[str],
+    pointer: str,
+    fix: str,
+    present: Iterable[str],
+) -> list[str]:
+    seen = dict.fromkeys(present, "")
+    errors, ids = [], []
+    for row, name in enumerate(names):
+        identifier = directory.resolve(name)
+        if identifier is None:
+            code, message = (
+                f"unknown_{directory.noun.replace(' ', '_')}",
+                directory.unknown(name, fix),
+            )
+            errors.append(_error(code, message, f"{pointer}/{row}", row))
+            continue
+        if identifier in seen:
+            message = f"{name!r} is in the campaign twice (as {seen[identifier] or identifier!r})."
+            errors.append(_error("repeated", message, f"{pointer}/{row}", row))
+        seen[identifier] = repr(name)
+        ids.append(identifier)
+    _refuse(errors)
+    return ids
+
+
+def _error(code: str, message: str, pointer: str, row: int) -> FieldError:
+    return FieldError(code=code, message=message, pointer=pointer, row=row)
+
+
+def _refuse(errors: list[FieldError]) -> None:
+    if errors:
+        more = f" ({len(errors) - 1} more below)" if len(errors) > 1 else ""
+        raise Invalid(f"{errors[0].message}{more}", errors=errors)

@@ -1,0 +1,266 @@
+"""The command line: ``nextround serve``, ``worker``, ``doctor``, ``keys``, ``migrate`` and more."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+from service.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+keys = typer.Typer(no_args_is_help=True, help="API keys, made by whoever can reach the database.")
+app.add_typer(keys, name="keys")
+
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the embedded database and the artifacts.")
+]
+DatabaseUrl = Annotated[
+    str | None, typer.Option(help="postgresql://... for a shared database; default: embedded.")
+]
+ArtifactsUrl = Annotated[
+    str | None, typer.Option(help="file:// URL or folder that all machines share.")
+]
+
+
+def _settings(**given: Any) -> Settings:
+    """Options win over the environment, which wins over the defaults."""
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _log_to_stderr(level: int = logging.INFO) -> None:
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+    )
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    artifacts_url: ArtifactsUrl = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda:N.")] = None,
+    worker: Annotated[bool, typer.Option(help="Start and watch a worker of our own.")] = True,
+) -> None:
+    """Run the HTTP service and, unless told otherwise, a worker beside it."""
+    import uvicorn
+
+    from service.app import create_app, create_parts
+    from service.kit.jobs.supervisor import Supervisor
+    from service.setup import prepare
+
+    _log_to_stderr()
+    settings = _settings(
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        database_url=database_url,
+        artifacts_url=artifacts_url,
+        device=device,
+    )
+    parts = create_parts(settings)
+    first_key = prepare(parts)
+    if first_key is not None:
+        print(f"\nThe first key of your workspace, shown this once:\n\n    {first_key}\n")
+    print(
+        f"Nextround listens on http://{settings.host}:{settings.port} (API guide: /docs)",
+        flush=True,
+    )
+    supervisor = Supervisor.of_worker(env=_environment(settings)) if worker else None
+    if supervisor is not None:
+        supervisor.start()
+    try:
+        uvicorn.run(
+            create_app(settings, parts),
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=5,
+        )
+    finally:
+        if supervisor is not None:
+            supervisor.stop()
+
+
+@app.command()
+def worker(
+    name: Annotated[str | None, typer.Option(help="Stable name; default: host:device.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda:N.")] = None,
+    queue: Annotated[
+        list[str] | None, typer.Option(help="Only these queues; may be repeated.")
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    artifacts_url: ArtifactsUrl = None,
+) -> None:
+    """Train, score and predict until stopped. Any machine that reaches the database can join."""
+    from service.kit.jobs.worker import run_worker
+
+    _register_jobs()
+    _log_to_stderr()
+    settings = _settings(data_dir=data_dir, database_url=database_url, artifacts_url=artifacts_url)
+    raise typer.Exit(run_worker(settings, device=device, name=name, queues=queue))
+
+
+@app.command()
+def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Bring the database up to this version and make the first workspace if there is none."""
+    from service.app import create_parts
+    from service.setup import prepare
+
+    first_key = prepare(create_parts(_settings(data_dir=data_dir, database_url=database_url)))
+    print("The database is up to date.")
+    if first_key is not None:
+        print(f"The first key of your workspace, shown this once:\n\n    {first_key}")
+
+
+@app.command()
+def doctor(
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    artifacts_url: ArtifactsUrl = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda:N.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Look at versions, device, database, migrations, workers and disk; exit 1 if one is wrong."""
+    from service.app import create_parts
+    from service.doctor import examine
+
+    settings = _settings(
+        data_dir=data_dir, database_url=database_url, artifacts_url=artifacts_url, device=device
+    )
+    checks = examine(create_parts(settings))
+    if as_json:
+        print(json.dumps([check.model_dump() for check in checks], indent=2))
+    else:
+        for check in checks:
+            print(f"{'ok   ' if check.ok else 'WRONG'} {check.name:13} {check.detail}")
+    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a measured screen to play back; default: a simulated lab."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds to play.")] = 3,
+    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Blocks a round.")] = 96,
+    seed: Annotated[int, typer.Option(min=0, help="Of the lab and of every random choice.")] = 4,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the service; 0: any.")] = 0,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="The service's folder; default: a temporary one.")
+    ] = None,
+    keep: Annotated[
+        bool | None,
+        typer.Option("--keep/--no-keep", help="Keep the folder; default: if it was given."),
+    ] = None,
+) -> None:
+    """Play a whole campaign against a service of its own, and compare it with chance."""
+    from service.demo.run import DemoOptions, Plan, run_demo
+
+    plan = Plan(rounds=rounds, batch=batch, seed=seed)
+    raise typer.Exit(run_demo(DemoOptions(data, plan, port, data_dir, keep)))
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="May be repeated; default: admin.")
+    ] = None,
+    workspace: Annotated[str | None, typer.Option(help="Name or id, if there are several.")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make a key and print it, and nothing else, to standard output."""
+    from service.app import create_parts
+    from service.kit.auth.scopes import DESCRIPTIONS
+    from service.setup import add_key
+
+    granted = scope or ["admin"]
+    unknown = [item for item in granted if item not in DESCRIPTIONS]
+    if unknown:
+        _fail(f"there is no scope {unknown[0]!r}; the scopes are {', '.join(DESCRIPTIONS)}")
+    parts = create_parts(_settings(data_dir=data_dir, database_url=database_url))
+    try:
+        print(add_key(parts, workspace, name, granted))
+    except LookupError as error:
+        _fail(str(error))
+
+
+@app.command("new-workspace")
+def new_workspace(
+    name: Annotated[str, typer.Argument(help="The lab's name.")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make another workspace and print its first key."""
+    from service.app import create_parts
+    from service.setup import add_workspace
+
+    print(
+        add_workspace(create_parts(_settings(data_dir=data_dir, database_url=database_url)), name)
+    )
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    import tempfile
+
+    from service.app import create_app
+    from service.kit.artifacts import ArtifactStore
+    from service.kit.database import Database
+    from service.kit.unit import Parts
+
+    with tempfile.TemporaryDirectory() as folder:
+        parts = Parts(Settings(), Database("sqlite://"), ArtifactStore(folder))
+        print(json.dumps(create_app(parts=parts).openapi(), indent=2))
+
+
+def _register_jobs() -> None:
+    """Import every module that says how a kind of job runs."""
+    import service.batches.jobs
+    import service.learning.jobs  # noqa: F401
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The environment of a worker that has the same settings as this process."""
+    given = {
+        "NEXTROUND_DATABASE_URL": settings.resolved_database_url,
+        "NEXTROUND_ARTIFACTS_URL": settings.resolved_artifacts_url,
+        "NEXTROUND_DATA_DIR": str(settings.data_dir.absolute()),
+        "NEXTROUND_DEVICE": settings.device,
+    }
+    return {**os.environ, **given}
+
+
+def _fail(message: str) -> None:
+    print(f"nextround: {message}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""The part that training and recommending share: snapshot, fit, evidence, a row for the model.
+
+Imported by workers only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from sqlalchemy.orm import Session
+
+from models import rounds
+from models.rounds import Fitted, Prepared, RoundRules
+from models.screen import ScreenError
+from service.kit.artifacts import ArtifactStore
+from service.kit.audit.recorder import AuditContext, attach
+from service.kit.auth.principal import Principal
+from service.kit.database import dump_json
+from service.kit.ids import new_id
+from service.kit.jobs import JobContext, JobFailed, problem_dict
+from service.kit.unit import Parts, Unit
+from service.learning.repository import FittedModelRepository
+from service.learning.snapshots import Snapshot, load_snapshot, read_snapshot, store_snapshot
+from service.learning.tables import FittedModel
+
+
+def unit_of(ctx: JobContext, session: Session) -> Unit:
+    """The job as the one who reads and writes, for the workspace that asked for it."""
+    principal = Principal.of_job(ctx.workspace_id, ctx.job_id)
+    attach(session, AuditContext(principal, request_id=ctx.job_id))
+    return Unit(session, principal, Parts(ctx.settings, ctx.database, ctx.artifacts))
+
+
+@dataclass
+class Fitting:
+    """One fit of one campaign inside one job, stage by stage, each stage durable."""
+
+    ctx: JobContext
+    campaign_id: str
+    rules: RoundRules
+    seed: int
+    _fresh: Fitted | None = None
+    """The posterior, where this very attempt fitted it."""
+
+    @cached_property
+    def snapshot_name(self) -> str:
+        """The snapshot this job works on; taken once, whoever resumes the job."""
+        return self.ctx.step("snapshot", self._take_snapshot)
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The screen and its names."""
+        return load_snapshot(self.snapshot_name, self.ctx.artifacts)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """Curves and scored blocks: quick and deterministic, so they are made anew, not stored."""
+        return rounds.prepare(
+            self.snapshot.screen,
+            self.rules,
+            on_progress=self.ctx.progress,
+            should_stop=self.ctx.should_stop,
+        )
+
+    @cached_property
+    def stored(self) -> dict[str, str]:
+        """The artifacts of the posterior."""
+        return self.ctx.step("fit", self._fit)
+
+    @cached_property
+    def fitted(self) -> Fitted:
+        """The posterior, from this attempt or an earlier one."""
+        stored = self.stored
+        if self._fresh is not None:
+            return self._fresh
+        return load_fit(stored["weights"], stored["metadata"], self.ctx.artifacts, self.ctx.device)
+
+    def _take_snapshot(self) -> str:
+        self.ctx.progress("reading measurements", 0, 1)
+        with self.ctx.database.reading() as session:
+            snapshot = read_snapshot(unit_of(self.ctx, session), self.campaign_id)
+        return store_snapshot(snapshot, self.ctx.artifacts)
+
+    def _fit(self) -> dict[str, str]:
+        try:
+            fitted = rounds.fit(
+                self.snapshot.screen,
+                self.prepared,
+                self.rules,
+                self.seed,
+                device=self.ctx.device,
+                on_progress=self.ctx.progress,
+                should_stop=self.ctx.should_stop,
+            )
+        except ScreenError as error:
+            raise cannot_learn(error) from None
+        self._fresh = fitted
+        return store_fit(fitted, self.ctx.artifacts)
+
+    def _measured_blocks(self) -> list[dict[str, Any]]:
+        """What every measured block scored, with names: the data as the model saw them."""
+        blocks, names = self.prepared.blocks, self.snapshot.names
+        compounds, lines = self.snapshot.screen.compounds.ids, self.snapshot.screen.cell_lines.ids
+        return [
+            {
+                "compounds": [compounds[a], compounds[b]],
+                "compound_names": [names[compounds[a]], names[compounds[b]]],
+                "cell_line": lines[line],
+                "cell_line_name": names[lines[line]],
+                "score": round(float(score), 4),
+                "standard_error": round(float(error), 4),
+                "n_wells": int(n_wells),
+                "is_hit": bool(score > self.rules.hit_threshold),
+            }
+            for (a, b), line, score, error, n_wells in zip(
+                blocks.candidates.compounds,
+                blocks.candidates.cell_line,
+                blocks.score,
+                blocks.noise_sd,
+                blocks.n_wells,
+                strict=True,
+            )
+        ]
+
+    def add_model(self, unit: Unit) -> FittedModel | None:
+        """The row of the fitted model; nothing where no model could be fitted."""
+        if self.fitted.posterior is None:
+            return None
+        stored = self.stored
+        blocks = self.prepared.blocks
+        model = FittedModel(
+            id=new_id("mdl"),
+            campaign_id=self.campaign_id,
+            job_id=self.ctx.job_id,
+            name=self.rules.model,
+            score=self.rules.score,
+            n_wells=len(self.snapshot.screen.wells),
+            n_blocks=len(blocks.candidates),
+            snapshot=self.snapshot_name,
+            weights=stored["weights"],
+            metadata_artifact=stored["metadata"],
+            blocks=self.ctx.artifacts.put(dump_json(self._measured_blocks()).encode(), "json"),
+            evidence=self.fitted.evidence,
+            excluded=describe_exclusions(self.prepared, self.snapshot),
+            seed=self.seed,
+            device=self.ctx.device,
+            device_reason=f"the worker that ran {self.ctx.job_id} has it",
+            versions=library_versions(),
+        )
+        return FittedModelRepository(unit.session, unit.principal).add(model)
+
+
+def store_fit(fitted: Fitted, artifacts: ArtifactStore) -> dict[str, str]:
+    """Store a fit as safetensors and JSON; return the names of both."""
+    tensors, metadata = rounds.save_fitted(fitted)
+    return {
+        "weights": artifacts.put(save(tensors), "safetensors"),
+        "metadata": artifacts.put(dump_json(metadata).encode(), "json"),
+    }
+
+
+def load_fit(weights: str, metadata: str, artifacts: ArtifactStore, device: str) -> Fitted:
+    """The fit that was stored under these names."""
+    description: dict[str, Any] = json.loads(artifacts.get(metadata))
+    return rounds.load_fitted(load(artifacts.get(weights)), description, device)
+
+
+def describe_exclusions(prepared: Prepared, snapshot: Snapshot) -> list[dict[str, Any]]:
+    """What the model did not see, and why, with names instead of ids."""
+    described = []
+    for exclusion in prepared.blocks.excluded[:200]:
+        reason = exclusion.reason
+        for identifier, name in snapshot.names.items():
+            reason = reason.replace(identifier, name)
+        described.append(
+            {"reason": reason, "n_blocks": exclusion.n_blocks, "n_wells": exclusion.n_wells}
+        )
+    return described
+
+
+def cannot_learn(error: ScreenError) -> JobFailed:
+    """The failure of a job whose data no model can use."""
+    return JobFailed(
+        problem_dict("cannot-learn", "There is nothing to learn from", str(error), 422)
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """What the result depends on besides the data, the rules and the seed."""
+    names = ("nextround", "numpy", "scipy", "rdkit")
+    return {**{name: version(name) for name in names}, "torch": torch.__version__}

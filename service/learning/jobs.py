@@ -1,0 +1,58 @@
+"""The jobs of this room. The API imports this module too, so torch is imported inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from service.kit.ids import new_id
+from service.kit.jobs import JobContext, JobFailed, handler, problem_dict
+from service.learning.repository import PredictionRepository
+from service.learning.service import PREDICT, TRAIN
+from service.learning.tables import Prediction
+
+
+@handler(TRAIN, queue="train")
+def train(ctx: JobContext) -> dict[str, Any]:
+    """Fit the campaign's model on everything measured so far."""
+    from models.rounds import RoundRules
+    from service.learning.fitting import Fitting, unit_of
+
+    campaign_id = str(ctx.campaign_id)
+    fitting = Fitting(ctx, campaign_id, RoundRules(**ctx.args["rules"]), ctx.args["seed"])
+    if fitting.fitted.posterior is None:
+        detail = fitting.fitted.reason
+        raise JobFailed(problem_dict("too-few-blocks", "Too little was measured", detail, 409))
+
+    def publish(session: Session) -> dict[str, Any]:
+        model = fitting.add_model(unit_of(ctx, session))
+        session.flush()
+        return {"model": f"/v1/models/{model.id}"} if model else {}
+
+    return ctx.transaction("publish", publish)
+
+
+@handler(PREDICT, queue="score")
+def predict(ctx: JobContext) -> dict[str, Any]:
+    """Ask a fitted model."""
+    from service.learning.fitting import unit_of
+    from service.learning.predicting import answer
+
+    model, items = answer(ctx)
+
+    def publish(session: Session) -> dict[str, Any]:
+        unit = unit_of(ctx, session)
+        prediction = Prediction(
+            id=new_id("prd"),
+            campaign_id=model.campaign_id,
+            job_id=ctx.job_id,
+            model_id=model.id,
+            n_items=len(items),
+            items=items,
+        )
+        PredictionRepository(session, unit.principal).add(prediction)
+        session.flush()
+        return {"prediction": f"/v1/predictions/{prediction.id}"}
+
+    return ctx.transaction("publish", publish)

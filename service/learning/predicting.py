@@ -1,0 +1,148 @@
+"""Answers of a fitted model: scores of pairs, viabilities of treatments. Workers only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import rounds
+from models.objectives.treatments import excess_profile, predict_viability
+from models.rounds import Fitted, Prepared, RoundRules
+from models.screen import ABSENT, Candidates, Posterior
+from service.kit.jobs import JobContext, JobFailed, problem_dict
+from service.learning.fitting import load_fit, unit_of
+from service.learning.repository import FittedModelRepository
+from service.learning.snapshots import Snapshot, load_snapshot
+from service.learning.tables import FittedModel
+
+N_DRAWS = 512
+_QUANTILES = (0.05, 0.5, 0.95)
+
+Floats = NDArray[np.float64]
+
+
+def answer(ctx: JobContext) -> tuple[FittedModel, list[dict[str, Any]]]:
+    """The model that was asked, and one answer per question, in their order."""
+    with ctx.database.reading() as session:
+        unit = unit_of(ctx, session)
+        model = FittedModelRepository(session, unit.principal).get(ctx.args["model_id"])
+    questions: list[dict[str, Any]] = json.loads(ctx.artifacts.get(ctx.args["question"]))
+    snapshot = load_snapshot(model.snapshot, ctx.artifacts)
+    _require_known(questions, snapshot)
+    fitted = load_fit(model.weights, model.metadata_artifact, ctx.artifacts, ctx.device)
+    rules = RoundRules(score=model.score, model=model.name)
+    prepared = rounds.prepare(
+        snapshot.screen, rules, on_progress=ctx.progress, should_stop=ctx.should_stop
+    )
+    ctx.raise_if_stopped()
+    return model, _answers(questions, snapshot, prepared, fitted, model.seed, ctx)
+
+
+def _answers(
+    questions: list[dict[str, Any]],
+    snapshot: Snapshot,
+    prepared: Prepared,
+    fitted: Fitted,
+    seed: int,
+    ctx: JobContext,
+) -> list[dict[str, Any]]:
+    compounds, cell_line, doses = _arrays(questions, snapshot)
+    draws, noise = _score_draws(fitted.posterior, compounds, cell_line, seed)
+    is_score = np.array([question["doses_um"][0] is None for question in questions])
+    treatments = ~is_score
+    if treatments.any():
+        viability, well_noise = predict_viability(
+            prepared.curves,
+            excess_profile(prepared.blocks),
+            compounds[treatments],
+            cell_line[treatments],
+            doses[treatments],
+            draws[:, treatments],
+            seed,
+        )
+        draws[:, treatments], noise[treatments] = viability, well_noise
+    threshold = np.where(is_score, ctx.args["hit_threshold"], np.nan)
+    return [
+        {**_named(question, snapshot), **numbers}
+        for question, numbers in zip(
+            questions, _summaries(draws, noise, threshold, seed), strict=True
+        )
+    ]
+
+
+def _score_draws(
+    posterior: Posterior | None,
+    compounds: NDArray[np.int64],
+    cell_line: NDArray[np.int64],
+    seed: int,
+) -> tuple[Floats, Floats]:
+    """Draws and noise of the pairs; zeros for single agents, which have no score."""
+    n = len(cell_line)
+    draws, noise = np.zeros((N_DRAWS, n)), np.zeros(n)
+    pairs = (compounds != ABSENT).all(axis=1)
+    if posterior is not None and pairs.any():
+        candidates = Candidates(compounds[pairs], cell_line[pairs])
+        draws[:, pairs] = posterior.draws(candidates, N_DRAWS, seed).cpu().numpy()
+        noise[pairs] = posterior.noise_sd(candidates).cpu().numpy()
+    return draws, noise
+
+
+def _summaries(draws: Floats, noise: Floats, threshold: Floats, seed: int) -> list[dict[str, Any]]:
+    """Mean, parts of the uncertainty and quantiles of a measurement, per question."""
+    generator = np.random.default_rng(seed)
+    measured = draws + noise * generator.standard_normal(draws.shape)
+    quantiles = np.quantile(measured, _QUANTILES, axis=0)
+    epistemic = draws.std(axis=0, ddof=1)
+    hits = (measured > threshold).mean(axis=0)
+    return [
+        {
+            "quantity": "viability" if np.isnan(threshold[i]) else "score",
+            "mean": float(draws[:, i].mean()),
+            "sd": float(np.hypot(epistemic[i], noise[i])),
+            "q05": float(quantiles[0, i]),
+            "q50": float(quantiles[1, i]),
+            "q95": float(quantiles[2, i]),
+            "epistemic_sd": float(epistemic[i]),
+            "observation_sd": float(noise[i]),
+            "hit_probability": None if np.isnan(threshold[i]) else float(hits[i]),
+        }
+        for i in range(draws.shape[1])
+    ]
+
+
+def _arrays(
+    questions: list[dict[str, Any]], snapshot: Snapshot
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    compound_rows = {name: row for row, name in enumerate(snapshot.screen.compounds.ids)}
+    line_rows = {name: row for row, name in enumerate(snapshot.screen.cell_lines.ids)}
+    compounds = np.full((len(questions), 2), ABSENT, dtype=np.int64)
+    doses = np.zeros((len(questions), 2))
+    for row, question in enumerate(questions):
+        for place, name in enumerate(question["compounds"]):
+            compounds[row, place] = compound_rows[name]
+            doses[row, place] = question["doses_um"][place] or 0.0
+    lines = np.array([line_rows[question["cell_line"]] for question in questions], dtype=np.int64)
+    return compounds, lines, doses
+
+
+def _named(question: dict[str, Any], snapshot: Snapshot) -> dict[str, Any]:
+    doses = [
+        {"compound": snapshot.names[name], "compound_id": name, "dose_um": dose}
+        for name, dose in zip(question["compounds"], question["doses_um"], strict=True)
+    ]
+    return {"cell_line": snapshot.names[question["cell_line"]], "doses": doses}
+
+
+def _require_known(questions: list[dict[str, Any]], snapshot: Snapshot) -> None:
+    known = {*snapshot.screen.compounds.ids, *snapshot.screen.cell_lines.ids}
+    asked = {name for q in questions for name in [q["cell_line"], *q["compounds"]]}
+    new = sorted(asked - known)
+    if new:
+        detail = (
+            f"{', '.join(new[:5])} joined the campaign after this model was fitted. "
+            f"Train again, then ask again."
+        )
+        raise JobFailed(problem_dict("model-too-old", "The model does not know it", detail, 409))

@@ -1,0 +1,95 @@
+"""Models and predictions as the outside sees them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from service.kit.schemas import Body, Dose, IdText, Name, Out
+
+
+class TrainIn(Body):
+    seed: int | None = Field(
+        None, ge=0, lt=2**31, description="Null: one is drawn. Stored with the result either way."
+    )
+
+
+class ModelOut(Out):
+    id: str
+    campaign_id: str
+    job_id: str
+    name: str
+    score: str
+    n_wells: int
+    n_blocks: int
+    evidence: dict[str, Any] = Field(
+        description="How the model did on measured blocks that it did not see: expected log "
+        "predictive density, RMSE, correlations, coverage of its intervals, beside the additive "
+        "baseline."
+    )
+    excluded: list[dict[str, Any]] = Field(description="What the model could not use, and why.")
+    snapshot: str = Field(description="Content hash of what it was fitted on.")
+    seed: int
+    device: str
+    device_reason: str
+    versions: dict[str, Any]
+    created_at: datetime
+
+
+class MeasuredBlock(Out):
+    compounds: list[str]
+    compound_names: list[str]
+    cell_line: str
+    cell_line_name: str
+    score: float = Field(description="Percentage points, positive is synergy.")
+    standard_error: float
+    n_wells: int
+    is_hit: bool
+
+
+class MeasuredBlocksOut(Out):
+    model_id: str
+    score: str
+    items: list[MeasuredBlock]
+
+
+class AskedDose(Body):
+    compound: Name
+    dose_um: Dose | None = Field(None, description="Null for the score of the whole block.")
+
+
+class AskedItem(Body):
+    """A pair in a cell line (its score), or a treatment at doses (its viability)."""
+
+    cell_line: Name
+    doses: list[AskedDose] = Field(min_length=1, max_length=2)
+
+
+class PredictIn(Body):
+    items: list[AskedItem] = Field(min_length=1, max_length=20_000)
+    model_id: IdText | None = Field(None, description="Null: the campaign's latest model.")
+
+
+class PredictedItem(Out):
+    cell_line: str
+    doses: list[dict[str, Any]]
+    quantity: Literal["score", "viability"]
+    mean: float
+    sd: float = Field(description="Of a measurement: epistemic and observation noise together.")
+    q05: float
+    q50: float
+    q95: float
+    epistemic_sd: float
+    observation_sd: float
+    hit_probability: float | None = Field(description="For scores: P(score > hit threshold).")
+
+
+class PredictionOut(Out):
+    id: str
+    campaign_id: str
+    model_id: str
+    job_id: str
+    items: list[PredictedItem]
+    created_at: datetime

@@ -1,0 +1,148 @@
+"""Asking for work, and reading what came of it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from service.campaigns.service import CampaignService
+from service.campaigns.tables import Campaign
+from service.kit.database import dump_json
+from service.kit.jobs import enqueue
+from service.kit.jobs.tables import Job
+from service.kit.names import NameDirectory
+from service.kit.problems import Conflict, FieldError, Invalid
+from service.kit.unit import Unit
+from service.learning.repository import FittedModelRepository, PredictionRepository
+from service.learning.schemas import AskedItem, PredictIn
+from service.learning.tables import FittedModel
+
+TRAIN, PREDICT = "train", "predict"
+
+
+@dataclass(frozen=True)
+class ResolvedItem:
+    """A question with ids instead of names; a dose of ``None`` asks for the block's score."""
+
+    cell_line: str
+    compounds: list[str]
+    doses_um: list[float | None]
+
+    def plain(self) -> dict[str, Any]:
+        return {"cell_line": self.cell_line, "compounds": self.compounds, "doses_um": self.doses_um}
+
+
+def rules_of(campaign: Campaign) -> dict[str, Any]:
+    """The rules of a round as they are now, frozen into the job that was asked for."""
+    return {
+        "score": campaign.score,
+        "hit_threshold": campaign.hit_threshold,
+        "batch_size": campaign.batch_size,
+        "max_per_compound": campaign.max_per_compound,
+        "acquisition": campaign.acquisition,
+        "kappa": campaign.kappa,
+        "model": campaign.model,
+    }
+
+
+def draw_seed(given: int | None) -> int:
+    """The seed that was asked for, or a fresh one."""
+    return secrets.randbelow(2**31) if given is None else given
+
+
+class LearningService:
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.session = unit.session
+        self.campaigns = CampaignService(unit)
+        self.models = FittedModelRepository(unit.session, unit.principal)
+        self.predictions = PredictionRepository(unit.session, unit.principal)
+
+    def train(self, campaign: Campaign, seed: int | None) -> Job:
+        """Ask for a model of everything measured so far."""
+        self.campaigns.require_not_closed(campaign)
+        return self._enqueue(
+            TRAIN, campaign, {"rules": rules_of(campaign), "seed": draw_seed(seed)}
+        )
+
+    def predict(self, campaign: Campaign, body: PredictIn) -> Job:
+        """Ask a fitted model about treatments or pairs."""
+        model = self._model(campaign, body.model_id)
+        compounds, lines = self.campaigns.member_directories(campaign)
+        items = resolve_items(body.items, compounds, lines)
+        question = self.unit.parts.artifacts.put(
+            dump_json([item.plain() for item in items]).encode(), "json"
+        )
+        args = {"model_id": model.id, "question": question, "hit_threshold": campaign.hit_threshold}
+        return self._enqueue(PREDICT, campaign, args)
+
+    def _model(self, campaign: Campaign, model_id: str | None) -> FittedModel:
+        if model_id is not None:
+            model = self.models.get(model_id)
+            if model.campaign_id == campaign.id:
+                return model
+            raise Conflict(f"Model {model_id} belongs to another campaign.")
+        latest = self.models.latest(campaign.id)
+        if latest is None:
+            raise Conflict(
+                "This campaign has no model yet. Ask for one: POST "
+                f"/v1/campaigns/{campaign.id}/models."
+            )
+        return latest
+
+    def _enqueue(self, kind: str, campaign: Campaign, args: dict[str, Any]) -> Job:
+        return enqueue(
+            self.session,
+            workspace_id=self.unit.principal.workspace_id,
+            kind=kind,
+            args=args,
+            campaign_id=campaign.id,
+            created_by=self.unit.principal.actor,
+        )
+
+
+def resolve_items(
+    items: list[AskedItem], compounds: NameDirectory, lines: NameDirectory
+) -> list[ResolvedItem]:
+    """Names to ids, compounds in ascending order; raises with every row that is wrong."""
+    errors: list[FieldError] = []
+    resolved = []
+    for row, item in enumerate(items):
+        fix = "It must be in the campaign."
+        line = lines.resolve(item.cell_line)
+        if line is None:
+            _add(errors, row, "cell_line", lines.unknown(item.cell_line, fix))
+        ids = [compounds.resolve(dose.compound) for dose in item.doses]
+        for place, (identifier, dose) in enumerate(zip(ids, item.doses, strict=True)):
+            if identifier is None:
+                pointer = f"doses/{place}/compound"
+                _add(errors, row, pointer, compounds.unknown(dose.compound, fix))
+        _check_item(errors, row, item, ids)
+        parts = sorted(zip(map(str, ids), [d.dose_um for d in item.doses], strict=True))
+        resolved.append(ResolvedItem(str(line), [p[0] for p in parts], [p[1] for p in parts]))
+    if errors:
+        raise Invalid(errors[0].message, errors=errors)
+    return resolved
+
+
+def _check_item(errors: list[FieldError], row: int, item: AskedItem, ids: list[str | None]) -> None:
+    given = [dose.dose_um is not None for dose in item.doses]
+    if any(given) and not all(given):
+        _add(errors, row, "doses", "Give dose_um for both compounds, or for neither.")
+    if len(item.doses) == 1 and not all(given):
+        _add(errors, row, "doses/0/dose_um", "A single agent needs its dose_um.")
+    if None not in ids and len(set(ids)) < len(ids):
+        _add(errors, row, "doses", "Both names mean one compound; a pair needs two.")
+
+
+def _add(errors: list[FieldError], row: int, column: str, message: str) -> None:
+    errors.append(
+        FieldError(
+            code="item",
+            message=f"Item {row}: {message}",
+            pointer=f"/items/{row}/{column}",
+            row=row,
+            column=column,
+        )
+    )
