@@ -18,11 +18,10 @@ from service.campaigns import endpoints as campaigns
 from service.cell_lines import endpoints as cell_lines
 from service.compounds import endpoints as compounds
 from service.kit import problems
-from service.kit.artifacts import ArtifactStore
 from service.kit.audit import endpoints as audit
 from service.kit.auth import endpoints as keys
-from service.kit.database import Database
 from service.kit.jobs import endpoints as jobs
+from service.kit.parts import Parts
 from service.kit.problems import (
     BadRequest,
     Forbidden,
@@ -33,7 +32,6 @@ from service.kit.problems import (
     documented,
 )
 from service.kit.requests import RequestNames
-from service.kit.unit import Parts
 from service.learning import endpoints as learning
 from service.learning import jobs as _learning_jobs  # noqa: F401
 from service.settings import Settings
@@ -58,14 +56,6 @@ _DESCRIPTION = (
 )
 
 
-def create_parts(settings: Settings) -> Parts:
-    """Database and artifact store, as the settings say."""
-    if settings.database_url is None:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.resolved_database_url, pool_size=10)
-    return Parts(settings, database, ArtifactStore(settings.resolved_artifacts_url))
-
-
 def create_app(settings: Settings | None = None, parts: Parts | None = None) -> FastAPI:
     """The whole HTTP service over ``parts``."""
     settings = settings or Settings()
@@ -86,10 +76,12 @@ def create_app(settings: Settings | None = None, parts: Parts | None = None) -> 
         docs_url=None,  # FastAPI's own pages load scripts from a CDN; ours are in service/web
         redoc_url=None,
     )
-    app.state.parts = parts or create_parts(settings)
+    app.state.parts = parts or Parts.of(settings)
     v1 = APIRouter(
         prefix="/v1",
-        responses=documented(BadRequest, Unauthenticated, Forbidden, TooLarge, Unavailable),
+        responses=documented(
+            BadRequest, Unauthenticated, Forbidden, TooLarge, problems.Invalid, Unavailable
+        ),
     )
     for router in _ROUTERS:
         v1.include_router(router)
@@ -107,7 +99,7 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _document(app: FastAPI) -> None:
-    """Finish the OpenAPI document: our error schema, the idempotency header, no default 422."""
+    """Finish the OpenAPI document: our error schema, the idempotency header, 415 for every body."""
     make = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -117,8 +109,6 @@ def _document(app: FastAPI) -> None:
             body = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
             components.update(body.pop("$defs", {}))
             components["ProblemBody"] = body
-            for name in ("HTTPValidationError", "ValidationError"):
-                components.pop(name, None)
             for path, operations in schema["paths"].items():
                 for method, operation in operations.items():
                     _document_operation(path, method, operation)
@@ -131,11 +121,8 @@ def _document(app: FastAPI) -> None:
 def _document_operation(path: str, method: str, operation: dict[str, Any]) -> None:
     if method == "post" and path.startswith("/v1/"):
         operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
-        operation.setdefault("responses", {}).setdefault("422", documented(problems.Invalid)[422])
-    answer = operation.get("responses", {}).get("422", {})
-    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
-    if schema.get("$ref", "").endswith("HTTPValidationError"):
-        operation["responses"]["422"] = documented(problems.Invalid)[422]
+    if "requestBody" in operation:
+        operation["responses"].setdefault("415", documented(problems.UnsupportedMedia)[415])
 
 
 _IDEMPOTENCY_KEY = {

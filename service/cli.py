@@ -60,8 +60,9 @@ def serve(
     """Run the HTTP service and, unless told otherwise, a worker beside it."""
     import uvicorn
 
-    from service.app import create_app, create_parts
+    from service.app import create_app
     from service.kit.jobs.supervisor import Supervisor
+    from service.kit.parts import Parts
     from service.setup import prepare
 
     _log_to_stderr()
@@ -73,7 +74,7 @@ def serve(
         artifacts_url=artifacts_url,
         device=device,
     )
-    parts = create_parts(settings)
+    parts = Parts.of(settings)
     first_key = prepare(parts)
     if first_key is not None:
         print(f"\nThe first key of your workspace, shown this once:\n\n    {first_key}\n")
@@ -111,20 +112,23 @@ def worker(
 ) -> None:
     """Train, score and predict until stopped. Any machine that reaches the database can join."""
     from service.kit.jobs.worker import run_worker
+    from service.kit.parts import Parts
+    from service.retention import Janitor
 
     _register_jobs()
     _log_to_stderr()
     settings = _settings(data_dir=data_dir, database_url=database_url, artifacts_url=artifacts_url)
+    Janitor(Parts.of(settings)).start()
     raise typer.Exit(run_worker(settings, device=device, name=name, queues=queue))
 
 
 @app.command()
 def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Bring the database up to this version and make the first workspace if there is none."""
-    from service.app import create_parts
+    from service.kit.parts import Parts
     from service.setup import prepare
 
-    first_key = prepare(create_parts(_settings(data_dir=data_dir, database_url=database_url)))
+    first_key = prepare(Parts.of(_settings(data_dir=data_dir, database_url=database_url)))
     print("The database is up to date.")
     if first_key is not None:
         print(f"The first key of your workspace, shown this once:\n\n    {first_key}")
@@ -139,13 +143,13 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Look at versions, device, database, migrations, workers and disk; exit 1 if one is wrong."""
-    from service.app import create_parts
     from service.doctor import examine
+    from service.kit.parts import Parts
 
     settings = _settings(
         data_dir=data_dir, database_url=database_url, artifacts_url=artifacts_url, device=device
     )
-    checks = examine(create_parts(settings))
+    checks = examine(Parts.of(settings))
     if as_json:
         print(json.dumps([check.model_dump() for check in checks], indent=2))
     else:
@@ -190,15 +194,15 @@ def create_key(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make a key and print it, and nothing else, to standard output."""
-    from service.app import create_parts
     from service.kit.auth.scopes import DESCRIPTIONS
+    from service.kit.parts import Parts
     from service.setup import add_key
 
     granted = scope or ["admin"]
     unknown = [item for item in granted if item not in DESCRIPTIONS]
     if unknown:
         _fail(f"there is no scope {unknown[0]!r}; the scopes are {', '.join(DESCRIPTIONS)}")
-    parts = create_parts(_settings(data_dir=data_dir, database_url=database_url))
+    parts = Parts.of(_settings(data_dir=data_dir, database_url=database_url))
     try:
         print(add_key(parts, workspace, name, granted))
     except LookupError as error:
@@ -212,11 +216,11 @@ def new_workspace(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make another workspace and print its first key."""
-    from service.app import create_parts
+    from service.kit.parts import Parts
     from service.setup import add_workspace
 
     print(
-        add_workspace(create_parts(_settings(data_dir=data_dir, database_url=database_url)), name)
+        add_workspace(Parts.of(_settings(data_dir=data_dir, database_url=database_url)), name)
     )
 
 
@@ -228,7 +232,7 @@ def openapi() -> None:
     from service.app import create_app
     from service.kit.artifacts import ArtifactStore
     from service.kit.database import Database
-    from service.kit.unit import Parts
+    from service.kit.parts import Parts
 
     with tempfile.TemporaryDirectory() as folder:
         parts = Parts(Settings(), Database("sqlite://"), ArtifactStore(folder))

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from service.health import Check, check_all
 from service.kit.devices import DeviceError, choose_device
-from service.kit.unit import Parts
+from service.kit.parts import Parts
 
 _PACKAGES = [
     "nextround",

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from migrations.run import pending_revisions
 from service.kit.jobs import live_workers
-from service.kit.unit import Parts
+from service.kit.parts import Parts
 
 router = APIRouter(tags=["health"])
 

@@ -14,7 +14,7 @@ from service.kit.auth.principal import Principal
 from service.kit.auth.service import ApiKeyService, create_workspace
 from service.kit.auth.tables import Workspace
 from service.kit.jobs.engine import migrate_engine
-from service.kit.unit import Parts
+from service.kit.parts import Parts
 
 DEFAULT_WORKSPACE = "My lab"
 

@@ -21,7 +21,7 @@ from service.kit.artifacts import ArtifactStore
 from service.kit.auth.service import create_workspace
 from service.kit.database import Database
 from service.kit.jobs.engine import migrate_engine
-from service.kit.unit import Parts
+from service.kit.parts import Parts
 from service.settings import Settings
 from tests.lab import Lab
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from service.kit.database import Base
 from service.kit.jobs import Job, run_inline
-from service.kit.unit import Parts
+from service.kit.parts import Parts
 
 PAIR_HEADER = "cell_line,compound_1,dose_1_um,compound_2,dose_2_um,viability_fraction"
 """Columns of the tables that :meth:`Lab.submit` is mostly given."""

@@ -56,7 +56,7 @@ class ArtifactStore:
         return self._path(name).exists()
 
     def sweep(self, keep: Iterable[str], older_than_s: float) -> int:
-        """Delete artifacts not in ``keep`` that nobody wrote for ``older_than_s``; return how many."""
+        """Delete what is not in ``keep`` and not younger than ``older_than_s``; return how many."""
         kept, limit, deleted = set(keep), time.time() - older_than_s, 0
         for path in self.root.glob("??/*"):
             if path.name not in kept and path.stat().st_mtime < limit:

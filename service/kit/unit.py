@@ -12,27 +12,17 @@ from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from service.kit.artifacts import ArtifactStore
 from service.kit.audit.recorder import AuditContext, attach
 from service.kit.auth.principal import Principal
 from service.kit.auth.verify import authenticate, bearer
-from service.kit.body import ReceivedBody, receive
-from service.kit.database import Database
+from service.kit.body import ReceivedBody, parse_json, receive, require_json
 from service.kit.idempotency import store
+from service.kit.parts import Parts
 from service.kit.problems import Conflict, FieldError, Forbidden, Invalid
 from service.settings import Settings
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the application is made of, put together once in ``create_app``."""
-
-    settings: Settings
-    database: Database
-    artifacts: ArtifactStore
 
 
 @dataclass
@@ -53,10 +43,8 @@ class UnitRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         inner = super().get_route_handler()
         operation = self
-        query_names = sorted(_query_names(self.dependant))
 
         async def handle(request: Request) -> Response:
-            _check_query(request, query_names)
             return await _run(operation, inner, request)
 
         return handle
@@ -66,6 +54,7 @@ async def _run(route: APIRoute, inner: Handler, request: Request) -> Response:
     parts: Parts = request.app.state.parts
     principal = await run_in_threadpool(authenticate, parts.database, request)
     _check_scopes(route, principal)
+    _check_query(route, request)
     body = await _receive(route, request, parts.settings)
     session = parts.database.session(write=request.method not in _READS)
     unit = Unit(session, principal, parts, request.state.request_id)
@@ -141,6 +130,9 @@ async def _receive(route: APIRoute, request: Request, settings: Settings) -> Rec
         # FastAPI reads the body again through the request's own cache.
         request._body = await run_in_threadpool(body.file.read)
         body.file.seek(0)
+        if route.body_field is not None and request._body:
+            require_json(request.headers.get("content-type", ""))
+            request._json = await run_in_threadpool(parse_json, request._body)
     else:
         request._body = b""
     return body
@@ -162,11 +154,13 @@ def _query_names(dependant: Dependant) -> set[str]:
     )
 
 
-def _check_query(request: Request, known: list[str]) -> None:
+def _check_query(route: APIRoute, request: Request) -> None:
     """Refuse what nobody reads: a misspelt ``dry_run`` must not store anything."""
+    known = _query_names(route.dependant)
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
-        message = f"There is no such query parameter here. Known: {', '.join(known) or 'none'}."
+        names = ", ".join(sorted(known)) or "none"
+        message = f"There is no such query parameter here. Known: {names}."
         errors = [
             FieldError(code="unknown_parameter", message=message, pointer=f"query/{name[:60]}")
             for name in unknown

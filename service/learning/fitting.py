@@ -24,7 +24,8 @@ from service.kit.auth.principal import Principal
 from service.kit.database import dump_json
 from service.kit.ids import new_id
 from service.kit.jobs import JobContext, JobFailed, problem_dict
-from service.kit.unit import Parts, Unit
+from service.kit.parts import Parts
+from service.kit.unit import Unit
 from service.learning.repository import FittedModelRepository
 from service.learning.snapshots import Snapshot, load_snapshot, read_snapshot, store_snapshot
 from service.learning.tables import FittedModel

@@ -88,7 +88,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Operation:
         identifier=operation["operationId"],
         method=method.upper(),
         path=path,
-        summary=operation.get("summary", ""),
+        summary=_first_sentence(operation.get("description", "")),
         description=operation.get("description", ""),
         parameters=operation.get("parameters", []),
         bodies=[f"{media}: {type_name(part.get('schema', {}))}" for media, part in content.items()],
@@ -97,6 +97,10 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Operation:
             for status, answer in sorted(operation.get("responses", {}).items())
         ],
     )
+
+
+def _first_sentence(description: str) -> str:
+    return description.split("\n\n")[0].split(". ")[0].rstrip(".")
 
 
 def _answer_types(answer: dict[str, Any]) -> str:

@@ -1,0 +1,96 @@
+"""What may be forgotten: old idempotent answers, and artifacts that nothing refers to any more.
+
+Experiment state is never touched. The job layer forgets its own traces (``kit/jobs/reaper.py``).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.assays.tables import Submission
+from service.batches.tables import Recommendation
+from service.kit.artifacts import ArtifactError, ArtifactStore
+from service.kit.idempotency.store import forget_old
+from service.kit.jobs.tables import UNFINISHED, Job, JobStep
+from service.kit.parts import Parts
+from service.learning.tables import FittedModel
+
+log = structlog.get_logger(__name__)
+
+DAY_S = 86_400.0
+UNREFERENCED_S = 7 * DAY_S
+"""A job writes artifacts before it publishes them; a week is longer than any job."""
+EVERY_S = 6 * 3600.0
+
+_NAME = re.compile(r"[0-9a-f]{64}\.[a-z]+")
+
+
+def tidy(parts: Parts, *, unreferenced_s: float = UNREFERENCED_S) -> tuple[int, int]:
+    """Forget what may be forgotten; returns (answers, artifacts) that went."""
+    with parts.database.writing() as session:
+        answers = forget_old(session)
+    with parts.database.reading() as session:
+        kept = set(_referenced(session, parts.artifacts))
+    return answers, parts.artifacts.sweep(kept, unreferenced_s)
+
+
+def _referenced(session: Session, artifacts: ArtifactStore) -> Iterator[str]:
+    """Every artifact that some row, of whatever workspace, still needs."""
+    for statement in (
+        select(Submission.original),
+        select(Recommendation.candidates),
+        select(Recommendation.table_artifact),
+        select(FittedModel.weights),
+        select(FittedModel.metadata_artifact),
+        select(FittedModel.blocks),
+        select(FittedModel.snapshot),
+    ):
+        yield from session.scalars(statement)
+    unfinished = Job.status.in_(UNFINISHED)
+    for (args,) in session.execute(select(Job.args).where(unfinished)):
+        yield from _NAME.findall(str(args))
+    steps = select(JobStep.value).join(Job, Job.id == JobStep.job_id).where(unfinished)
+    for value in session.scalars(steps):
+        yield from _NAME.findall(value)
+    for name in session.scalars(select(FittedModel.snapshot)):
+        yield from _parts_of(name, artifacts)
+
+
+def _parts_of(snapshot: str, artifacts: ArtifactStore) -> list[str]:
+    """The arrays that a snapshot's description names."""
+    try:
+        return _NAME.findall(artifacts.get(snapshot).decode())
+    except ArtifactError as error:
+        log.error("a model's snapshot cannot be read", snapshot=snapshot, error=str(error))
+        return []
+
+
+class Janitor:
+    """Tidies now and then, beside a worker."""
+
+    def __init__(self, parts: Parts, every_s: float = EVERY_S) -> None:
+        self._parts = parts
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="janitor", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            try:
+                answers, files = tidy(self._parts)
+                log.info("tidied", idempotent_answers=answers, artifacts=files)
+            except Exception:
+                # The next turn comes; a worker must not die of housekeeping.
+                log.exception("tidying failed")
