@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from migrations.run import pending_revisions
 from service.kit.jobs import live_workers
+from service.kit.jobs.engine import JobClient
 from service.kit.parts import Parts
 
 router = APIRouter(tags=["health"])
@@ -46,6 +47,7 @@ def check_all(parts: Parts) -> list[Check]:
     return [
         _attempt("database", lambda: _database(parts)),
         _attempt("migrations", lambda: _migrations(parts)),
+        _attempt("jobs", lambda: _jobs(parts)),
         _attempt("workers", lambda: _workers(parts)),
         _attempt("artifacts", lambda: _artifacts(parts)),
         _attempt("disk", lambda: _disk(parts.artifacts.root)),
@@ -95,6 +97,11 @@ def _migrations(parts: Parts) -> tuple[bool, str]:
     if pending:
         return False, f"{len(pending)} to run ({', '.join(pending)}): nextround migrate"
     return True, "up to date"
+
+
+def _jobs(parts: Parts) -> tuple[bool, str]:
+    JobClient(parts.database.url).check()
+    return True, "the job engine's tables are there"
 
 
 def _workers(parts: Parts) -> tuple[bool, str]:

@@ -34,7 +34,6 @@ class Settings(BaseSettings):
     job_poll_s: float = Field(0.25, description="How often a worker looks for jobs.")
     lease_s: float = Field(30.0, description="A worker silent for this long has lost its jobs.")
     reap_every_s: float = Field(10.0, description="How often a worker looks for dead colleagues.")
-    max_attempts: int = Field(3, description="Attempts at a job before it fails for good.")
     retention_days: float = Field(90.0, description="How long finished jobs keep their traces.")
 
     @property

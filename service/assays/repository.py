@@ -59,7 +59,7 @@ class MeasurementRepository(Repository[Measurement]):
             .where(Measurement.campaign_id == campaign_id, *_is_current())
             .order_by(Measurement.id)
         )
-        return list(self.session.execute(statement).tuples())
+        return list(self.session.execute(statement))
 
     def measured_blocks(self, campaign_id: str) -> list[tuple[str, str, str, int]]:
         """(compound a, compound b, cell line, wells) of the pairs that have current wells."""

@@ -151,7 +151,7 @@ class Fitting:
             excluded=describe_exclusions(self.prepared, self.snapshot),
             seed=self.seed,
             device=self.ctx.device,
-            device_reason=f"the worker that ran {self.ctx.job_id} has it",
+            device_reason=self.ctx.device_reason,
             versions=library_versions(),
         )
         return FittedModelRepository(unit.session, unit.principal).add(model)
