@@ -81,7 +81,7 @@ def get_model(model_id: str, unit: UnitDep) -> ModelOut:
 def get_measured_blocks(
     model_id: str,
     unit: UnitDep,
-    format: Annotated[Literal["json", "csv"], Query()] = "json",
+    format: Annotated[Literal["json", "csv"], Query(description="How to write it.")] = "json",
 ) -> MeasuredBlocksOut | Response:
     """What every measured block scored: the data as the model saw them."""
     model = LearningService(unit).models.get(model_id)
@@ -136,7 +136,7 @@ def predict(campaign_id: str, body: PredictIn, unit: UnitDep, response: Response
 def get_prediction(
     prediction_id: str,
     unit: UnitDep,
-    format: Annotated[Literal["json", "csv"], Query()] = "json",
+    format: Annotated[Literal["json", "csv"], Query(description="How to write it.")] = "json",
 ) -> PredictionOut | Response:
     """The answers of a model, with their uncertainties."""
     prediction = LearningService(unit).predictions.get(prediction_id)

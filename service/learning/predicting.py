@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models import rounds
+from models.bayes.predictive import Noise, predictive_quantiles, probability_below
 from models.objectives.treatments import excess_profile, predict_viability
 from models.rounds import Fitted, Prepared, RoundRules
-from models.screen import ABSENT, Candidates, Posterior
+from models.screen import ABSENT, Candidates
+from models.synergy.registry import ModelPosterior
 from service.kit.jobs import JobContext, JobFailed, problem_dict
 from service.learning.fitting import load_fit, unit_of
 from service.learning.repository import FittedModelRepository
@@ -50,11 +53,17 @@ def _answers(
     ctx: JobContext,
 ) -> list[dict[str, Any]]:
     compounds, cell_line, doses = _arrays(questions, snapshot)
-    draws, noise = _score_draws(fitted.posterior, compounds, cell_line, seed)
     is_score = np.array([question["doses_um"][0] is None for question in questions])
+    draws = _score_draws(fitted, compounds, cell_line, seed)
+    answers = [_named(question, snapshot) for question in questions]
+    if is_score.any():
+        asked = Candidates(compounds[is_score], cell_line[is_score])
+        noise = Noise(_numpy(_posterior(fitted).noise_scale(asked)), _posterior(fitted).noise_df)
+        numbers = _summaries(draws[:, is_score], noise, ctx.args["hit_threshold"])
+        _fill(answers, is_score, "score", numbers)
     treatments = ~is_score
     if treatments.any():
-        viability, well_noise = predict_viability(
+        viability, well_sd = predict_viability(
             prepared.curves,
             excess_profile(prepared.blocks),
             compounds[treatments],
@@ -63,54 +72,60 @@ def _answers(
             draws[:, treatments],
             seed,
         )
-        draws[:, treatments], noise[treatments] = viability, well_noise
-    threshold = np.where(is_score, ctx.args["hit_threshold"], np.nan)
-    return [
-        {**_named(question, snapshot), **numbers}
-        for question, numbers in zip(
-            questions, _summaries(draws, noise, threshold, seed), strict=True
-        )
-    ]
+        _fill(answers, treatments, "viability", _summaries(viability, Noise(well_sd), None))
+    return answers
+
+
+def _posterior(fitted: Fitted) -> ModelPosterior:
+    if fitted.posterior is None:  # such a fit is never stored as a model
+        raise JobFailed(problem_dict("no-posterior", "This model has no posterior", fitted.reason))
+    return fitted.posterior
 
 
 def _score_draws(
-    posterior: Posterior | None,
-    compounds: NDArray[np.int64],
-    cell_line: NDArray[np.int64],
-    seed: int,
-) -> tuple[Floats, Floats]:
-    """Draws and noise of the pairs; zeros for single agents, which have no score."""
-    n = len(cell_line)
-    draws, noise = np.zeros((N_DRAWS, n)), np.zeros(n)
+    fitted: Fitted, compounds: NDArray[np.int64], cell_line: NDArray[np.int64], seed: int
+) -> Floats:
+    """``(N_DRAWS, m)`` draws of the pairs; zeros for single agents, which have no score."""
+    draws = np.zeros((N_DRAWS, len(cell_line)))
     pairs = (compounds != ABSENT).all(axis=1)
-    if posterior is not None and pairs.any():
+    if pairs.any():
         candidates = Candidates(compounds[pairs], cell_line[pairs])
-        draws[:, pairs] = posterior.draws(candidates, N_DRAWS, seed).cpu().numpy()
-        noise[pairs] = posterior.noise_sd(candidates).cpu().numpy()
-    return draws, noise
+        draws[:, pairs] = _numpy(_posterior(fitted).draws(candidates, N_DRAWS, seed))
+    return draws
 
 
-def _summaries(draws: Floats, noise: Floats, threshold: Floats, seed: int) -> list[dict[str, Any]]:
+def _summaries(draws: Floats, noise: Noise, threshold: float | None) -> list[dict[str, Any]]:
     """Mean, parts of the uncertainty and quantiles of a measurement, per question."""
-    generator = np.random.default_rng(seed)
-    measured = draws + noise * generator.standard_normal(draws.shape)
-    quantiles = np.quantile(measured, _QUANTILES, axis=0)
-    epistemic = draws.std(axis=0, ddof=1)
-    hits = (measured > threshold).mean(axis=0)
+    quantiles = predictive_quantiles(draws, noise, _QUANTILES)
+    epistemic, observation = draws.std(axis=0, ddof=1), noise.sd()
+    hits = None if threshold is None else 1.0 - probability_below(draws, threshold, noise)
     return [
         {
-            "quantity": "viability" if np.isnan(threshold[i]) else "score",
             "mean": float(draws[:, i].mean()),
-            "sd": float(np.hypot(epistemic[i], noise[i])),
+            "sd": float(np.hypot(epistemic[i], observation[i])),
             "q05": float(quantiles[0, i]),
             "q50": float(quantiles[1, i]),
             "q95": float(quantiles[2, i]),
             "epistemic_sd": float(epistemic[i]),
-            "observation_sd": float(noise[i]),
-            "hit_probability": None if np.isnan(threshold[i]) else float(hits[i]),
+            "observation_sd": float(observation[i]),
+            "hit_probability": None if hits is None else float(hits[i]),
         }
         for i in range(draws.shape[1])
     ]
+
+
+def _fill(
+    answers: list[dict[str, Any]],
+    rows: NDArray[np.bool_],
+    quantity: str,
+    numbers: list[dict[str, Any]],
+) -> None:
+    for row, values in zip(np.flatnonzero(rows), numbers, strict=True):
+        answers[row].update(quantity=quantity, **values)
+
+
+def _numpy(tensor: Tensor) -> Floats:
+    return np.asarray(tensor.cpu().numpy(), dtype=np.float64)
 
 
 def _arrays(

@@ -12,7 +12,11 @@ from service.kit.schemas import Body, Dose, IdText, Name, Out
 
 class TrainIn(Body):
     seed: int | None = Field(
-        None, ge=0, lt=2**31, description="Null: one is drawn. Stored with the result either way."
+        None,
+        ge=0,
+        lt=2**31,
+        description="Null: one is drawn. Stored with the result either way.",
+        examples=[42],
     )
 
 

@@ -119,7 +119,8 @@ def resolve_items(
                 pointer = f"doses/{place}/compound"
                 _add(errors, row, pointer, compounds.unknown(dose.compound, fix))
         _check_item(errors, row, item, ids)
-        parts = sorted(zip(map(str, ids), [d.dose_um for d in item.doses], strict=True))
+        doses = [dose.dose_um for dose in item.doses]
+        parts = sorted(zip(map(str, ids), doses, strict=True), key=lambda part: part[0])
         resolved.append(ResolvedItem(str(line), [p[0] for p in parts], [p[1] for p in parts]))
     if errors:
         raise Invalid(errors[0].message, errors=errors)
