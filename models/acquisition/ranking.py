@@ -1,0 +1,142 @@
+"""From values to a ranked list: batch, intervals, nearest measurements and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.acquisition.batch import choose_batch
+from models.acquisition.first_round import order_without_model
+from models.acquisition.pool import PoolScores
+from models.acquisition.reasons import (
+    Forecast,
+    Wording,
+    compound_similarity,
+    nearest_measured,
+)
+from models.acquisition.rules import Pool, RoundRules, measured_rows
+from models.bayes.predictive import Noise, predictive_quantiles
+from models.objectives.scores import Blocks
+from models.screen import BoolArray, Candidates, FloatArray, IntArray, Screen
+from models.synergy.registry import ModelPosterior
+
+INTERVAL = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True)
+class RankedCandidates:
+    """The top of the pool in acquisition order, batch members included; ``k`` rows.
+
+    ``pool_index``: row in the pool. ``mean``, ``sd``, ``q05``, ``q50``, ``q95``: of the
+    *measured* score (epistemic and observation noise together); ``epistemic_sd`` and
+    ``observation_sd`` are its two parts. ``hit_probability``: P(measured score > threshold).
+    ``acquisition``: value the order follows. ``nearest``: row of ``blocks`` measured nearest to
+    the candidate, -1 for none. ``reason``: one sentence. ``in_batch``; ``batch_position``: 0 for
+    the first of the batch, -1 outside of it. Rows in batch come first, in batch order.
+    """
+
+    pool_index: IntArray
+    mean: FloatArray
+    sd: FloatArray
+    q05: FloatArray
+    q50: FloatArray
+    q95: FloatArray
+    hit_probability: FloatArray
+    epistemic_sd: FloatArray
+    observation_sd: FloatArray
+    acquisition: FloatArray
+    nearest: IntArray
+    reason: tuple[str, ...]
+    in_batch: BoolArray
+    batch_position: IntArray
+
+    @property
+    def batch(self) -> IntArray:
+        """Pool rows of the batch, first choice first."""
+        return self.pool_index[self.in_batch]
+
+
+def rank_candidates(
+    screen: Screen,
+    blocks: Blocks,
+    posterior: ModelPosterior | None,
+    pool: Pool,
+    scores: PoolScores,
+    rules: RoundRules,
+    seed: int,
+    *,
+    names: Mapping[str, str] | None = None,
+) -> RankedCandidates:
+    """Order, batch under the rules, intervals, nearest measurements and reasons."""
+    measured = measured_rows(screen, pool)
+    excluded = pool.excluded | measured
+    pinned = pool.pinned & ~measured
+    batch = choose_batch(
+        pool.candidates, scores.acquisition, rules.batch_rules(), pinned=pinned, excluded=excluded
+    )
+    rows = _ranked_rows(batch, scores.acquisition, excluded, rules.ranked)
+    low, middle, high = _intervals(
+        posterior, pool.candidates.select(rows), scores, rows, rules, seed
+    )
+    at = pool.candidates.select(rows)
+    nearest = nearest_measured(at, blocks.candidates, compound_similarity(screen.compounds))
+    forecast = Forecast(
+        hit_probability=scores.hit_probability[rows],
+        mean=scores.mean[rows],
+        low=low,
+        high=high,
+        pinned=pinned[rows],
+        modelled=posterior is not None,
+    )
+    words = Wording(screen, blocks.candidates, blocks.score, names)
+    position = np.full(len(rows), -1, dtype=np.int64)
+    position[: len(batch)] = np.arange(len(batch))
+    return RankedCandidates(
+        pool_index=rows,
+        mean=scores.mean[rows],
+        sd=np.hypot(scores.epistemic_sd[rows], scores.observation_sd[rows]),
+        q05=low,
+        q50=middle,
+        q95=high,
+        hit_probability=scores.hit_probability[rows],
+        epistemic_sd=scores.epistemic_sd[rows],
+        observation_sd=scores.observation_sd[rows],
+        acquisition=scores.acquisition[rows],
+        nearest=nearest,
+        reason=words.reasons(at, nearest, forecast, order_without_model(rules)),
+        in_batch=position >= 0,
+        batch_position=position,
+    )
+
+
+def _ranked_rows(
+    batch: IntArray, acquisition: FloatArray, excluded: BoolArray, ranked: int
+) -> IntArray:
+    """The batch, then the best of the rest."""
+    rest = ~excluded
+    rest[batch] = False
+    order = np.argsort(-acquisition, kind="stable")
+    others = order[rest[order]][: max(0, ranked - len(batch))]
+    return np.concatenate([batch, others]).astype(np.int64)
+
+
+def _intervals(
+    posterior: ModelPosterior | None,
+    at: Candidates,
+    scores: PoolScores,
+    rows: IntArray,
+    rules: RoundRules,
+    seed: int,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """5 %, 50 % and 95 % quantiles of a measurement, ``(len(at),)`` each."""
+    if posterior is None or not len(at):
+        sd = np.hypot(scores.epistemic_sd[rows], scores.observation_sd[rows])
+        draws, noise = scores.mean[None, rows], Noise(sd)
+    else:
+        draws = posterior.draws(at, rules.draws, seed).numpy().astype(np.float64)
+        scale = posterior.noise_scale(at).numpy().astype(np.float64)
+        noise = Noise(scale, posterior.noise_df)
+    low, middle, high = predictive_quantiles(draws, noise, INTERVAL)
+    return low, middle, high

@@ -1,0 +1,306 @@
+"""One round of a campaign as one pure function: measurements and rules in, the next batch out.
+
+The service's worker, the replay of past screens and the demo call :func:`run_round`. A durable
+worker calls the four stages one by one and stores what lies between them:
+
+    prepare -> Prepared      curves of the single agents, one score per measured block
+    fit     -> Fitted        posterior and out-of-sample evidence        (save_fitted, load_fitted)
+    score_pool -> PoolScores one row of numbers per candidate
+    select  -> RankedCandidates  order, batch, intervals and reasons
+
+Everything random follows from ``seed``: same screen, pool, rules and seed, same batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from models.acquisition.first_round import MIN_BLOCKS, scores_without_model, why_no_model
+from models.acquisition.pool import PoolRequest, PoolScores, summarise_pool
+from models.acquisition.ranking import RankedCandidates, rank_candidates
+from models.acquisition.rules import Pool, RoundRules, check_pool, measured_rows
+from models.objectives.scores import Blocks, measure_blocks
+from models.pharmacology.dose_response import CurveTable, fit_curves
+from models.screen import (
+    ProgressCallback,
+    Screen,
+    StopCallback,
+    Stopped,
+    never_stop,
+    no_progress,
+)
+from models.synergy.evidence import measure_evidence
+from models.synergy.inputs import Features
+from models.synergy.registry import ModelPosterior, find_model, load, save
+
+__all__ = [
+    "MIN_BLOCKS",
+    "Fitted",
+    "Pool",
+    "PoolScores",
+    "Prepared",
+    "RankedCandidates",
+    "RoundResult",
+    "RoundRules",
+    "features_of",
+    "fit",
+    "load_fitted",
+    "prepare",
+    "run_round",
+    "save_fitted",
+    "score_pool",
+    "select",
+]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Result of :func:`prepare`: ``curves`` of the single agents and measured ``blocks``."""
+
+    curves: CurveTable
+    blocks: Blocks
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Result of :func:`fit`.
+
+    ``posterior``: ``None`` where no model could be fitted; ``reason`` then says why in words.
+    ``evidence``: JSON-able, see :func:`models.synergy.evidence.measure_evidence`.
+    """
+
+    posterior: ModelPosterior | None
+    evidence: dict[str, Any]
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """Everything a round has to say.
+
+    ``posterior``: ``None`` in a first round without a model, and ``reason`` says which of the two
+    it is and why. ``timings``: seconds per stage.
+    """
+
+    posterior: ModelPosterior | None
+    curves: CurveTable
+    blocks: Blocks
+    evidence: dict[str, Any]
+    ranked: RankedCandidates
+    reason: str
+    timings: dict[str, float]
+
+
+def run_round(
+    screen: Screen,
+    pool: Pool,
+    rules: RoundRules,
+    seed: int,
+    *,
+    device: str = "cpu",
+    names: Mapping[str, str] | None = None,
+    on_progress: ProgressCallback = no_progress,
+    should_stop: StopCallback = never_stop,
+) -> RoundResult:
+    """The whole round.
+
+    ``names``: what to call compounds and cell lines in reasons, by id; ids where not named.
+    Raises :class:`ScreenError` for a pool that does not fit the screen and ``Stopped`` within a
+    second of ``should_stop()`` answering true.
+    """
+    check_pool(screen, pool)
+    prepared = prepare(screen, rules, on_progress=on_progress, should_stop=should_stop)
+    fitted = fit(
+        screen,
+        prepared,
+        rules,
+        seed,
+        device=device,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    scores = score_pool(
+        screen,
+        prepared,
+        fitted,
+        pool,
+        rules,
+        seed,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    started = time.perf_counter()
+    ranked = select(screen, prepared, fitted, pool, scores, rules, seed, names=names)
+    timings = {
+        "prepare": prepared.seconds,
+        "fit": fitted.seconds,
+        "score_pool": scores.seconds,
+        "select": time.perf_counter() - started,
+    }
+    return RoundResult(
+        posterior=fitted.posterior,
+        curves=prepared.curves,
+        blocks=prepared.blocks,
+        evidence=fitted.evidence,
+        ranked=ranked,
+        reason=fitted.reason,
+        timings=timings,
+    )
+
+
+def prepare(
+    screen: Screen,
+    rules: RoundRules,
+    *,
+    on_progress: ProgressCallback = no_progress,
+    should_stop: StopCallback = never_stop,
+) -> Prepared:
+    """Stage 1: fit the single agents and score every measured block."""
+    started = time.perf_counter()
+    on_progress("curves", 0, 2)
+    curves = fit_curves(screen.wells, len(screen.compounds), len(screen.cell_lines))
+    if should_stop():
+        raise Stopped
+    on_progress("blocks", 1, 2)
+    blocks = measure_blocks(screen, rules.score, curves)
+    return Prepared(curves, blocks, time.perf_counter() - started)
+
+
+def fit(
+    screen: Screen,
+    prepared: Prepared,
+    rules: RoundRules,
+    seed: int,
+    *,
+    device: str = "cpu",
+    on_progress: ProgressCallback = no_progress,
+    should_stop: StopCallback = never_stop,
+) -> Fitted:
+    """Stage 2: evidence from a held-out fifth, then the posterior on all blocks.
+
+    The fit on four fifths also finds how long to train. No model is fitted for fewer than
+    ``MIN_BLOCKS`` blocks or a random round; ``reason`` says so.
+    """
+    started = time.perf_counter()
+    found = len(prepared.blocks)
+    if found < MIN_BLOCKS or rules.acquisition == "random":
+        reason = why_no_model(found, rules)
+        evidence: dict[str, Any] = {
+            "n_train": found,
+            "n_held_out": 0,
+            "model": None,
+            "reason": reason,
+        }
+        return Fitted(None, evidence, reason, time.perf_counter() - started)
+    model, features = find_model(rules.model), features_of(screen, prepared.curves)
+    evidence_of = measure_evidence(
+        model,
+        prepared.blocks,
+        features,
+        seed=seed,
+        draws=rules.draws,
+        device=device,
+        on_progress=_renamed(on_progress, "evidence"),
+        should_stop=should_stop,
+    )
+    between = time.perf_counter()
+    posterior = model.fit(
+        prepared.blocks,
+        features,
+        seed=seed,
+        device=device,
+        on_progress=on_progress,
+        should_stop=should_stop,
+        schedule=evidence_of.schedule,
+    )
+    seconds = {"evidence": between - started, "posterior": time.perf_counter() - between}
+    evidence = {**evidence_of.report, "seconds": seconds, "n_blocks": found}
+    reason = f"{rules.model}, fitted to {found} measured blocks."
+    return Fitted(posterior, evidence, reason, time.perf_counter() - started)
+
+
+def features_of(screen: Screen, curves: CurveTable) -> Features:
+    """The model's inputs; no curve features where no single agent was measured."""
+    summary = curves.summary() if curves.measured.any() else None
+    return Features(screen.compounds, screen.cell_lines, summary)
+
+
+def save_fitted(fitted: Fitted) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (for safetensors) and JSON-able metadata of a fitted stage."""
+    tensors, metadata = ({}, None) if fitted.posterior is None else save(fitted.posterior)
+    return tensors, {
+        "posterior": metadata,
+        "evidence": fitted.evidence,
+        "reason": fitted.reason,
+        "seconds": fitted.seconds,
+    }
+
+
+def load_fitted(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], device: str = "cpu"
+) -> Fitted:
+    """Inverse of :func:`save_fitted`, the same draws to the bit."""
+    saved = metadata["posterior"]
+    posterior = None if saved is None else load(tensors, saved, device)
+    return Fitted(posterior, metadata["evidence"], metadata["reason"], metadata["seconds"])
+
+
+def score_pool(
+    screen: Screen,
+    prepared: Prepared,
+    fitted: Fitted,
+    pool: Pool,
+    rules: RoundRules,
+    seed: int,
+    *,
+    on_progress: ProgressCallback = no_progress,
+    should_stop: StopCallback = never_stop,
+) -> PoolScores:
+    """Stage 3: stream the pool through the posterior's whole-function draws."""
+    started = time.perf_counter()
+    check_pool(screen, pool)
+    usable = ~(pool.excluded | measured_rows(screen, pool))
+    if fitted.posterior is None:
+        summary = scores_without_model(prepared.blocks, pool, usable, rules, seed)
+    else:
+        top = max(rules.ranked, 4 * rules.batch_size)
+        request = PoolRequest(
+            rules.acquisition, rules.hit_threshold, rules.kappa, rules.draws, seed, top
+        )
+        summary = summarise_pool(
+            fitted.posterior,
+            pool.candidates,
+            usable,
+            request,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+    return replace(summary, seconds=time.perf_counter() - started)
+
+
+def select(
+    screen: Screen,
+    prepared: Prepared,
+    fitted: Fitted,
+    pool: Pool,
+    scores: PoolScores,
+    rules: RoundRules,
+    seed: int,
+    *,
+    names: Mapping[str, str] | None = None,
+) -> RankedCandidates:
+    """Stage 4: order, batch under the rules, intervals, nearest measurements and reasons."""
+    return rank_candidates(
+        screen, prepared.blocks, fitted.posterior, pool, scores, rules, seed, names=names
+    )
+
+
+def _renamed(on_progress: ProgressCallback, stage: str) -> ProgressCallback:
+    return lambda _, done, total: on_progress(stage, done, total)

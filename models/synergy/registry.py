@@ -1,0 +1,102 @@
+"""The models a campaign can choose, by name. A new model is one more entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from models.screen import (
+    Candidates,
+    Posterior,
+    ProgressCallback,
+    ScreenError,
+    StopCallback,
+    never_stop,
+    no_progress,
+)
+from models.synergy.bnn import BnnGaussian
+from models.synergy.inputs import Features, Observations
+from models.synergy.training import Schedule
+
+
+class ModelPosterior(Posterior, Protocol):
+    """A posterior that knows its observation noise: Student-t, Gaussian for infinite ``df``."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model in :data:`MODELS`."""
+        ...
+
+    @property
+    def noise_df(self) -> float:
+        """Degrees of freedom, above 2."""
+        ...
+
+    @property
+    def schedule(self) -> Schedule:
+        """What the fit ran."""
+        ...
+
+    def noise_scale(self, candidates: Candidates) -> Tensor:
+        """``(len(candidates),)`` scale of the noise of one measurement, in the score's unit."""
+        ...
+
+
+class Model(Protocol):
+    """One model family; stateless. See :class:`models.synergy.bnn.BnnGaussian`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def fit(
+        self,
+        data: Observations,
+        features: Features,
+        *,
+        seed: int,
+        device: str = "cpu",
+        on_progress: ProgressCallback = no_progress,
+        should_stop: StopCallback = never_stop,
+        schedule: Schedule | None = None,
+        refit: bool = True,
+    ) -> ModelPosterior:
+        """Posterior given measured blocks."""
+        ...
+
+    def save(self, posterior: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors (safetensors) and metadata (JSON) of a posterior of this model."""
+        ...
+
+    def load(
+        self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], device: str = "cpu"
+    ) -> ModelPosterior:
+        """The posterior back, with the same draws to the bit."""
+        ...
+
+
+_BNN: Model = BnnGaussian()
+
+MODELS: Mapping[str, Model] = MappingProxyType({_BNN.name: _BNN})
+"""Every model by its name."""
+
+
+def find_model(name: str) -> Model:
+    """The model called ``name``; :class:`ScreenError` that lists the known ones otherwise."""
+    if name not in MODELS:
+        raise ScreenError(f"unknown model {name!r}; known are {', '.join(MODELS)}")
+    return MODELS[name]
+
+
+def save(posterior: ModelPosterior) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of any registered model's posterior."""
+    return find_model(posterior.model).save(posterior)
+
+
+def load(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], device: str = "cpu"
+) -> ModelPosterior:
+    """Inverse of :func:`save`."""
+    return find_model(str(metadata.get("model"))).load(tensors, metadata, device)
