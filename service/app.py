@@ -9,9 +9,11 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from service import health
 from service.assays import endpoints as assays
+from service.assays.schemas import SubmissionIn
 from service.batches import endpoints as batches
 from service.batches import jobs as _batch_jobs  # noqa: F401 - kinds of jobs that requests ask for
 from service.campaigns import endpoints as campaigns
@@ -106,9 +108,8 @@ def _document(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = make()
             components = schema["components"]["schemas"]
-            body = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
-            components.update(body.pop("$defs", {}))
-            components["ProblemBody"] = body
+            for model in (ProblemBody, SubmissionIn):  # no endpoint takes or returns these
+                components.update(_schemas_of(model))
             for path, operations in schema["paths"].items():
                 for method, operation in operations.items():
                     _document_operation(path, method, operation)
@@ -116,6 +117,11 @@ def _document(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _schemas_of(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs", {}), model.__name__: schema}
 
 
 def _document_operation(path: str, method: str, operation: dict[str, Any]) -> None:

@@ -177,7 +177,8 @@ def demo(
     ] = None,
 ) -> None:
     """Play a whole campaign against a service of its own, and compare it with chance."""
-    from service.demo.run import DemoOptions, Plan, run_demo
+    from service.demo.plan import DemoOptions, Plan
+    from service.demo.run import run_demo
 
     plan = Plan(rounds=rounds, batch=batch, seed=seed)
     raise typer.Exit(run_demo(DemoOptions(data, plan, port, data_dir, keep)))

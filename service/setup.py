@@ -7,7 +7,7 @@ import stat
 
 from sqlalchemy import select
 
-from migrations.run import upgrade
+from migrations.run import upgrade, wait_for_turn
 from service.kit.audit.recorder import AuditContext, attach
 from service.kit.auth import scopes
 from service.kit.auth.principal import Principal
@@ -25,6 +25,7 @@ def prepare(parts: Parts) -> str | None:
     migrate_engine(parts.database.url)
     _keep_private(parts)
     with parts.database.writing() as session:
+        wait_for_turn(session)
         if session.scalar(select(Workspace.id).limit(1)) is not None:
             return None
         return create_workspace(session, DEFAULT_WORKSPACE)[1]

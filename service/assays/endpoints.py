@@ -75,7 +75,7 @@ def submit_measurements(
     response: Response,
     declared: Annotated[Declaration, Depends(_declaration)],
     dry_run: Annotated[bool, Query(description="Check everything, store nothing.")] = False,
-    note: Annotated[Text | None, Query()] = None,
+    note: Annotated[Text | None, Query(description="A remark to keep with it.")] = None,
 ) -> SubmissionOut:
     """Submit assay results as JSON or as a CSV long table. All of it is stored, or nothing.
 
@@ -86,7 +86,12 @@ def submit_measurements(
     settings = unit.parts.settings
     content_type = request.headers.get("content-type", "")
     table = table_from(
-        received, content_type, declared, max_rows=settings.max_upload_rows, note=note
+        received,
+        content_type,
+        declared,
+        max_rows=settings.max_upload_rows,
+        max_json_bytes=settings.max_body_bytes,
+        note=note,
     )
     submission, outcome = service.submit(campaign_id, table, dry_run=dry_run)
     if outcome == "stored":
@@ -107,8 +112,7 @@ def list_submissions(
     """What was submitted to a campaign, oldest first."""
     service = SubmissionService(unit)
     campaign = service.campaigns.campaigns.get(campaign_id)
-    statement = service.submissions.readable().where(Submission.campaign_id == campaign.id)
-    rows = service.submissions.page(page, statement)
+    rows = service.submissions.page(page, service.submissions.of_campaign(campaign.id))
     return page_out(request, response, rows, _describe)
 
 
@@ -230,6 +234,7 @@ def describe_measurement(row: Measurement) -> MeasurementOut:
         plate=row.plate,
         well=row.well,
         replicate=row.replicate,
+        block=row.block,
         version=row.version,
         corrects=row.corrects_id,
         withdrawn=row.withdrawn,
@@ -260,6 +265,7 @@ _EXPORT_HEADER = [
     "plate",
     "well",
     "replicate",
+    "block",
     "version",
 ]
 
@@ -268,12 +274,12 @@ def _export_rows(unit: Unit, campaign_id: str, names: dict[str, str]) -> Iterato
     # The unit's own session ends before a stream does.
     with unit.parts.database.reading() as session:
         measurements = MeasurementRepository(session, unit.principal)
-        statement = measurements.of_campaign(campaign_id, current=True).order_by(Measurement.id)
-        for row in session.scalars(statement.execution_options(yield_per=1000)):
+        for row in measurements.stream(campaign_id):
             cells: list[object] = [row.id, names[row.cell_line_id]]
             for compound, dose in _components(row):
                 cells += [names[compound] if compound else None, dose]
-            yield [*cells, row.viability, row.plate, row.well, row.replicate, row.version]
+            labels = [row.plate, row.well, row.replicate, row.block]
+            yield [*cells, row.viability, *labels, row.version]
 
 
 def _describe(submission: Submission, outcome: str = "stored") -> SubmissionOut:

@@ -17,8 +17,8 @@ from service.assays.tables_in import (
     TableReader,
     read_records,
 )
-from service.kit.body import ReceivedBody
-from service.kit.problems import BadRequest, FieldError, Invalid, UnsupportedMedia
+from service.kit.body import ReceivedBody, parse_json
+from service.kit.problems import FieldError, Invalid, TooLarge, UnsupportedMedia, pointer_to, row_of
 
 _TABLE_TYPES = {"text/csv": "csv", "text/tab-separated-values": "csv", "text/plain": "csv"}
 _CHUNK = 2_000
@@ -30,6 +30,7 @@ def table_from(
     declared: Declaration,
     *,
     max_rows: int,
+    max_json_bytes: int,
     note: str | None,
 ) -> Table:
     """The table in ``received``; raises a problem where it is not even a table."""
@@ -40,7 +41,7 @@ def table_from(
     if media_type in _TABLE_TYPES:
         return _from_text(received, media_type, declared, max_rows, note)
     if media_type == "application/json":
-        return _from_json(received)
+        return _from_json(received, declared, max_json_bytes)
     raise UnsupportedMedia(
         f"Content-Type {media_type or '(none)'!r} is not a table. Send text/csv, "
         f"text/tab-separated-values or application/json."
@@ -94,7 +95,11 @@ def _from_text(
     )
 
 
-def _from_json(received: ReceivedBody) -> Table:
+def _from_json(received: ReceivedBody, declared: Declaration, max_bytes: int) -> Table:
+    if received.length > max_bytes:  # unlike a table it is held in memory, many times its size
+        raise TooLarge(
+            f"JSON is taken up to {max_bytes / 2**20:.0f} MiB. Send a larger table as text/csv."
+        )
     content = received.file.read()
     body = _parse(content)
     scale = Scale(body.quantity, body.unit)
@@ -105,7 +110,7 @@ def _from_json(received: ReceivedBody) -> Table:
             {**item.model_dump(exclude={"value"}, exclude_none=True), value_key: item.value}
             for item in body.measurements
         ]
-        found = read_records(records)
+        found = read_records(records, declared)
         shown = tuple(
             replace(problem, column=(problem.column or "").replace(value_key, "value"))
             for problem in found.problems
@@ -125,23 +130,22 @@ def _from_json(received: ReceivedBody) -> Table:
         ignored_columns=list,
         suffix="json",
         note=body.note,
+        base="/measurements",
     )
 
 
 def _parse(content: bytes) -> SubmissionIn:
+    value = parse_json(content)
     try:
-        return SubmissionIn.model_validate_json(content)
+        return SubmissionIn.model_validate(value)
     except ValidationError as error:
         items = error.errors(include_input=False, include_url=False, include_context=False)
-    if items[0]["type"] == "json_invalid":
-        message = f"The body is not valid JSON: {items[0]['msg']}"
-        raise BadRequest(message, errors=[FieldError(code="json_invalid", message=message)])
     errors = [
         FieldError(
             code=item["type"],
             message=item["msg"],
-            pointer="/" + "/".join(map(str, item["loc"])),
-            row=next((part for part in item["loc"] if isinstance(part, int)), None),
+            pointer=pointer_to(item["loc"]),
+            row=row_of(item["loc"]),
         )
         for item in items
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Select, exists, func, insert
@@ -30,6 +31,9 @@ class SubmissionRepository(Repository[Submission]):
             )
         )
 
+    def of_campaign(self, campaign_id: str) -> Select[Submission]:
+        return self.readable().where(Submission.campaign_id == campaign_id)
+
 
 class MeasurementRepository(Repository[Measurement]):
     entity = Measurement
@@ -46,6 +50,11 @@ class MeasurementRepository(Repository[Measurement]):
     def of_campaign(self, campaign_id: str, *, current: bool) -> Select[Measurement]:
         statement = self.readable().where(Measurement.campaign_id == campaign_id)
         return statement.where(*_is_current()) if current else statement
+
+    def stream(self, campaign_id: str) -> Iterator[Measurement]:
+        """Every current well, oldest first, without holding all of them in memory."""
+        statement = self.of_campaign(campaign_id, current=True).order_by(Measurement.id)
+        yield from self.session.scalars(statement.execution_options(yield_per=1000))
 
     def wells(self, campaign_id: str) -> list[Any]:
         """Every current well as a plain tuple: line, three compounds, three doses, viability.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from service.kit.schemas import Body, Finite, Name, Out, Text
+from service.kit.schemas import Body, Finite, Name, Out, Reason, Text
 
 Quantity = Literal["viability", "inhibition"]
 ScaleUnit = Literal["fraction", "percent"]
@@ -29,6 +29,9 @@ class MeasurementIn(Body):
     plate: Name | None = None
     well: Name | None = Field(None, examples=["B03"])
     replicate: Name | None = Field(None, examples=["1"])
+    block: Name | None = Field(
+        None, description="Tells the repeated single agents of several dose matrices apart."
+    )
 
 
 class SubmissionIn(Body):
@@ -60,7 +63,9 @@ class SubmissionOut(Out):
 class CorrectionIn(Body):
     value: Finite | None = Field(None, description="On the scale of the original submission.")
     withdrawn: bool = Field(False, description="True: the well does not count any more.")
-    reason: Text = Field(min_length=3, description="Why. It stays in the record.")
+    reason: Reason = Field(
+        description="Why. It stays in the record.", examples=["Edge of the plate dried"]
+    )
 
 
 class ComponentOut(Out):
@@ -79,6 +84,7 @@ class MeasurementOut(Out):
     plate: str | None
     well: str | None
     replicate: str | None
+    block: str | None
     version: int
     corrects: str | None = Field(description="Id of the version that this one corrects.")
     withdrawn: bool
@@ -93,17 +99,11 @@ def submission_request_body() -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            "application/json": {"schema": _inline_schema()},
+            "application/json": {"schema": {"$ref": "#/components/schemas/SubmissionIn"}},
             "text/csv": table,
             "text/tab-separated-values": {"schema": {"type": "string"}},
         },
     }
-
-
-def _inline_schema() -> dict[str, Any]:
-    schema = SubmissionIn.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    return schema
 
 
 _EXAMPLE = (

@@ -21,6 +21,7 @@ from service.kit.problems import MAX_ERRORS, Conflict, FieldError, Invalid
 from service.kit.unit import Unit
 
 MAX_DOSES = 3
+MAX_LABEL = 200
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Table:
     ignored_columns: Callable[[], list[str]]
     suffix: str
     note: str | None = None
+    base: str | None = None
+    """JSON pointer of the list that the rows come from, if they do."""
 
 
 @dataclass
@@ -69,7 +72,7 @@ class SubmissionService:
                 campaign_id, table
             )
         campaign = self.campaigns.campaigns.get(campaign_id)
-        known = known or self.submissions.with_content(campaign.id, table.sha256)
+        known = known or self._known(campaign, table)
         if known is not None:
             return known, "existing"
         submission = self._describe(campaign, table, n_rows)
@@ -89,7 +92,7 @@ class SubmissionService:
         """
         campaign = self.campaigns.campaigns.get(campaign_id)
         self.campaigns.require_not_closed(campaign)
-        known = self.submissions.with_content(campaign.id, table.sha256)
+        known = self._known(campaign, table)
         if known is not None:
             return known, 0
         findings = _check(table, *self.campaigns.member_directories(campaign))
@@ -100,7 +103,12 @@ class SubmissionService:
     def correct(self, measurement: Measurement, change: CorrectionIn) -> Measurement:
         """A new version of a well. The former one stays, for ever, as it was."""
         if (change.value is None) != change.withdrawn:
-            raise _bad_correction()
+            raise _bad_correction("Give either a new value, or withdrawn: true.")
+        scale = self._scale_of(measurement)
+        if change.value is not None and not scale.is_plausible(change.value):
+            raise _bad_correction(
+                f"The original submission holds {scale}; {change.value:g} looks like percent."
+            )
         self.campaigns.require_not_closed(self.campaigns.campaigns.get(measurement.campaign_id))
         later = self.measurements.successor(measurement.id)
         if later is not None:
@@ -108,7 +116,7 @@ class SubmissionService:
                 f"{measurement.id} was corrected before; correct its present version, {later.id}."
             )
         give_reason(self.session, change.reason)
-        successor = _next_version(measurement, self._scale_of(measurement), change)
+        successor = _next_version(measurement, scale, change)
         successor.created_by = self.unit.principal.actor
         self.measurements.add(successor)
         self.session.flush()
@@ -125,6 +133,20 @@ class SubmissionService:
             },
         )
         return successor
+
+    def _known(self, campaign: Campaign, table: Table) -> Submission | None:
+        """An earlier submission of the same bytes, which must have been declared the same."""
+        known = self.submissions.with_content(campaign.id, table.sha256)
+        if known is None:
+            return None
+        before, now = Scale(known.quantity, known.unit), _scale_of(table)  # type: ignore[arg-type]
+        if now != before:
+            raise Conflict(
+                f"These bytes were submitted before, as {known.id}, and read as {before}; now they "
+                f"are declared as {now}. Withdraw the wells of {known.id} if that was wrong, and "
+                f"submit the table with its scale in the header."
+            )
+        return known
 
     def _scale_of(self, measurement: Measurement) -> Scale:
         submission = self.submissions.get(measurement.submission_id)
@@ -165,6 +187,16 @@ class SubmissionService:
                 self.measurements.insert(rows)
 
 
+def _scale_of(table: Table) -> Scale:
+    try:
+        return table.scale()
+    except TableError as error:
+        findings = _Findings()
+        for problem in error.problems:
+            findings.add(_as_error(problem))
+        raise _refusal(findings) from None
+
+
 def _check(table: Table, compounds: NameDirectory, lines: NameDirectory) -> _Findings:
     findings = _Findings()
     try:
@@ -174,7 +206,8 @@ def _check(table: Table, compounds: NameDirectory, lines: NameDirectory) -> _Fin
                 findings.add(_as_error(problem))
             findings.n_errors += chunk.problem_count - len(chunk.problems)
             for row in chunk.rows:
-                _check_names(row, compounds, lines, findings)
+                for error in (*_wrong_names(row, compounds, lines), *_long_labels(row)):
+                    findings.add(_placed(table, error))
     except TableError as error:
         for problem in error.problems:
             findings.add(_as_error(problem))
@@ -184,33 +217,50 @@ def _check(table: Table, compounds: NameDirectory, lines: NameDirectory) -> _Fin
     return findings
 
 
-def _check_names(
-    row: WellRow, compounds: NameDirectory, lines: NameDirectory, findings: _Findings
-) -> None:
+def _wrong_names(
+    row: WellRow, compounds: NameDirectory, lines: NameDirectory
+) -> Iterator[FieldError]:
     if lines.resolve(row.cell_line) is None:
         message = lines.unknown(row.cell_line, "Correct the name, or add the line to the campaign.")
-        findings.add(_name_error(row, "cell_line", message))
+        yield _row_error(row, "unknown_cell_line", "cell_line", message)
     ids = []
     for name, _ in row.components:
         identifier = compounds.resolve(name)
         if identifier is None:
             fix = "Correct the name, or add the compound to the campaign."
-            findings.add(_name_error(row, "compound", compounds.unknown(name, fix)))
+            yield _row_error(row, "unknown_compound", "compound", compounds.unknown(name, fix))
         ids.append(identifier)
     if len(set(ids)) < len(ids) and None not in ids:
         names = " and ".join(repr(name) for name, _ in row.components)
         message = f"{names} are names of one compound; a combination needs different ones."
-        findings.add(_name_error(row, "compound", message))
+        yield _row_error(row, "same_compound", "compound", message)
 
 
-def _name_error(row: WellRow, column: str, message: str) -> FieldError:
-    code = f"unknown_{column}"
+def _long_labels(row: WellRow) -> Iterator[FieldError]:
+    for column in ("plate", "well", "replicate", "block"):
+        length = len(getattr(row, column) or "")
+        if length > MAX_LABEL:
+            message = f"The {column} has {length} characters; shorten it to {MAX_LABEL}."
+            yield _row_error(row, "field_too_long", column, message)
+
+
+def _row_error(row: WellRow, code: str, column: str, message: str) -> FieldError:
     return FieldError(code=code, message=f"Row {row.row}: {message}", row=row.row, column=column)
 
 
+def _placed(table: Table, error: FieldError) -> FieldError:
+    """``error`` with a pointer, where the table is a list in a JSON body."""
+    if table.base is None:
+        return error
+    step = "doses" if error.column == "compound" else error.column
+    return error.model_copy(update={"pointer": f"{table.base}/{error.row}/{step}", "column": None})
+
+
 def _as_error(problem: RowProblem) -> FieldError:
+    place = problem.column or ""
+    pointer, column = (place, None) if place.startswith("/") else (None, problem.column)
     return FieldError(
-        code=problem.code, message=problem.message, row=problem.row, column=problem.column
+        code=problem.code, message=problem.message, row=problem.row, pointer=pointer, column=column
     )
 
 
@@ -223,8 +273,7 @@ def _refusal(findings: _Findings) -> Invalid:
     )
 
 
-def _bad_correction() -> Invalid:
-    message = "Give either a new value, or withdrawn: true."
+def _bad_correction(message: str) -> Invalid:
     return Invalid(
         message, errors=[FieldError(code="correction", message=message, pointer="/value")]
     )

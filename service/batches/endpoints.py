@@ -89,8 +89,12 @@ def list_recommendations(
 def get_recommendation(
     recommendation_id: str,
     unit: UnitDep,
-    format: Annotated[Literal["json", "csv", "parquet"], Query()] = "json",
-    if_none_match: Annotated[str | None, Header(max_length=200)] = None,
+    format: Annotated[
+        Literal["json", "csv", "parquet"], Query(description="How to write it.")
+    ] = "json",
+    if_none_match: Annotated[
+        str | None, Header(max_length=200, description="The ETag of what you have.")
+    ] = None,
 ) -> Response:
     """Ranked candidates with uncertainties and reasons; the first `n_batch` make the batch."""
     recommendation = BatchService(unit).recommendations.get(recommendation_id)
@@ -155,7 +159,7 @@ def get_batch(
     batch_id: str,
     unit: UnitDep,
     response: Response,
-    format: Annotated[Literal["json", "csv"], Query()] = "json",
+    format: Annotated[Literal["json", "csv"], Query(description="How to write it.")] = "json",
 ) -> BatchOut | Response:
     """One batch and its items, with what has come back from the lab so far."""
     service = BatchService(unit)

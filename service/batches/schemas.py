@@ -8,14 +8,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.campaigns.schemas import AcquisitionName
-from service.kit.schemas import Body, IdText, Out, Text
+from service.kit.schemas import Body, IdText, Out, Reason, Text
 
 
 class RecommendIn(Body):
     """All optional: what is not said comes from the campaign."""
 
     acquisition: AcquisitionName | None = None
-    batch_size: int | None = Field(None, ge=1, le=10_000)
+    batch_size: int | None = Field(None, ge=1, le=10_000, examples=[96])
     seed: int | None = Field(None, ge=0, lt=2**31, description="Null: one is drawn and stored.")
 
 
@@ -82,6 +82,7 @@ class AcceptIn(Body):
         min_length=1,
         max_length=10_000,
         description="Ranks to take; null for the batch as recommended.",
+        examples=[[1, 2, 5]],
     )
     note: Text | None = None
 
@@ -91,12 +92,13 @@ class BatchPatch(Body):
         None,
         description="accepted -> running -> done; `cancelled` gives the candidates back. `done` "
         "gives back those without results.",
+        examples=["running"],
     )
     note: Text | None = None
 
 
 class ReplaceIn(Body):
-    reason: Text = Field(min_length=3)
+    reason: Reason = Field(examples=["Vincristine is out of stock"])
     ban: bool = Field(False, description="True: never propose the replaced candidate again.")
 
 

@@ -22,7 +22,7 @@ from service.campaigns.schemas import (
     Objective,
 )
 from service.campaigns.service import CampaignService
-from service.campaigns.tables import Campaign, CandidateMark
+from service.campaigns.tables import Campaign
 from service.kit import etag
 from service.kit.auth import scopes
 from service.kit.pagination import PageDep, PageOut, page_out
@@ -119,8 +119,8 @@ def list_marks(
     """The pins and bans of a campaign."""
     service = MarkService(unit)
     campaign = service.campaigns.campaigns.get(campaign_id)
-    statement = service.marks.readable().where(CandidateMark.campaign_id == campaign.id)
-    return page_out(request, response, service.marks.page(page, statement), describe_mark)
+    rows = service.marks.page(page, service.marks.in_campaign(campaign.id))
+    return page_out(request, response, rows, describe_mark)
 
 
 @router.delete(
@@ -132,13 +132,7 @@ def list_marks(
 def remove_mark(campaign_id: str, mark_id: str, unit: UnitDep) -> None:
     """Take a pin or a ban back."""
     service = MarkService(unit)
-    campaign = service.campaigns.campaigns.get(campaign_id)
-    service.campaigns.require_not_closed(campaign)
-    mark = service.marks.get(mark_id)
-    if mark.campaign_id != campaign.id:
-        raise NotFound(f"There is no mark {mark_id[:60]!r} in this campaign.")
-    unit.session.delete(mark)
-    unit.session.flush()
+    service.remove(service.campaigns.campaigns.get(campaign_id), mark_id)
 
 
 def _summarise(campaign: Campaign) -> CampaignSummaryOut:

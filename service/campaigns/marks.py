@@ -9,7 +9,7 @@ from service.campaigns.schemas import MarkIn, MarkOut
 from service.campaigns.service import CampaignService, resolve_pair
 from service.campaigns.tables import Campaign, CandidateMark
 from service.kit.ids import new_id
-from service.kit.problems import FieldError, Invalid
+from service.kit.problems import FieldError, Invalid, NotFound
 from service.kit.unit import Unit
 
 Block = tuple[str, str, str | None]
@@ -35,6 +35,15 @@ class MarkService:
         self.session.flush()
         return written
 
+    def remove(self, campaign: Campaign, mark_id: str) -> None:
+        """Take a pin or a ban back."""
+        self.campaigns.require_not_closed(campaign)
+        mark = self.marks.get(mark_id)
+        if mark.campaign_id != campaign.id:
+            raise NotFound(f"There is no mark {mark_id[:60]!r} in this campaign.")
+        self.session.delete(mark)
+        self.session.flush()
+
     def _new(self, campaign: Campaign, block: Block) -> CandidateMark:
         mark = CandidateMark(
             id=new_id("mrk"),
@@ -48,6 +57,7 @@ class MarkService:
 
     def _resolve(self, campaign: Campaign, items: Sequence[MarkIn]) -> list[Block]:
         compounds, lines = self.campaigns.member_directories(campaign)
+        allowed = self.campaigns.allowed_pairs(campaign)
         errors: list[FieldError] = []
         blocks: list[Block] = []
         seen: dict[Block, int] = {}
@@ -60,6 +70,9 @@ class MarkService:
                 errors.append(_error("unknown_cell_line", message, f"{pointer}/cell_line", row))
             if pair is None:
                 continue
+            if item.mark == "pin" and allowed is not None and pair not in allowed:
+                message = "The campaign does not allow this pair. PATCH it with add_pairs first."
+                errors.append(_error("pair_not_allowed", message, f"{pointer}/compounds", row))
             block = (*pair, line)
             if block in seen:
                 message = f"The same block is marked in rows {seen[block]} and {row}; keep one."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, insert
+from sqlalchemy import Select, func, insert
 
 from service.campaigns.tables import (
     Campaign,
@@ -85,6 +85,9 @@ class MarkRepository(Repository[CandidateMark]):
     entity = CandidateMark
     noun = "mark"
 
+    def in_campaign(self, campaign_id: str) -> Select[CandidateMark]:
+        return self.readable().where(CandidateMark.campaign_id == campaign_id)
+
     def of_campaign(self, campaign_id: str) -> list[CandidateMark]:
-        statement = self.readable().where(CandidateMark.campaign_id == campaign_id)
-        return list(self.session.scalars(statement.order_by(CandidateMark.id)))
+        statement = self.in_campaign(campaign_id).order_by(CandidateMark.id)
+        return list(self.session.scalars(statement))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from service.kit.schemas import Body, Dose, Finite, Name, Out, Text
 
@@ -34,6 +34,8 @@ class DoseRange(Body):
     def _ordered(self) -> DoseRange:
         if self.min_um >= self.max_um:
             raise ValueError("min_um must be below max_um")
+        if len(set(self.doses())) < self.levels:
+            raise ValueError("levels must differ in their first four digits; ask for fewer")
         return self
 
     def doses(self) -> list[float]:
@@ -45,6 +47,21 @@ class DoseRange(Body):
 class CampaignCompoundIn(Body):
     compound: Name = Field(description="A registered name or an id.")
     doses_um: Doses | None = Field(None, description="Where they differ from the campaign's.")
+
+
+def _as_choice(value: object) -> object:
+    """A plain name stands for a compound at the campaign's doses."""
+    if isinstance(value, str):
+        return {"compound": value}
+    if isinstance(value, dict | CampaignCompoundIn):
+        return value
+    raise ValueError("must be a name, or an object with `compound` and `doses_um`")
+
+
+ChosenCompound = Annotated[
+    CampaignCompoundIn,
+    BeforeValidator(_as_choice, json_schema_input_type=Name | CampaignCompoundIn),
+]
 
 
 class Objective(Body):
@@ -79,7 +96,8 @@ class Learning(Body):
         "kappa x epistemic sd (`ucb`), the mean (`greedy`), one posterior draw per pick "
         "(`thompson`), or chance (`random`).",
     )
-    kappa: Finite = Field(1.0, ge=0, le=100, description="Weight of uncertainty in `ucb`.")
+    # Not Finite: a type's own bounds win over those that a field adds.
+    kappa: FiniteFloat = Field(1.0, ge=0, le=100, description="Weight of uncertainty in `ucb`.")
 
 
 Pair = Annotated[
@@ -89,7 +107,7 @@ Pair = Annotated[
 
 class CampaignIn(Body):
     name: Name = Field(examples=["Melanoma pairs, autumn"])
-    compounds: list[Name | CampaignCompoundIn] = Field(
+    compounds: list[ChosenCompound] = Field(
         min_length=2, max_length=5000, description="Registered names or ids."
     )
     cell_lines: list[Name] = Field(
@@ -128,7 +146,9 @@ class CampaignPatch(Body):
     objective: Objective | None = None
     limits: Limits | None = None
     learning: Learning | None = None
-    add_compounds: list[CampaignCompoundIn] = Field(default_factory=list, max_length=5000)
+    add_compounds: list[CampaignCompoundIn] = Field(
+        default_factory=list, max_length=5000, description="Each with its own doses_um."
+    )
     add_cell_lines: list[Name] = Field(default_factory=list, max_length=2000)
     add_pairs: list[Pair] = Field(default_factory=list, max_length=500_000)
 

@@ -47,8 +47,9 @@ class CampaignService:
 
     def create(self, body: CampaignIn) -> Campaign:
         """Open a campaign over registered compounds and cell lines."""
-        chosen = [_as_choice(item) for item in body.compounds]
-        compound_ids = self._resolve_compounds([item.compound for item in chosen], "/compounds")
+        compound_ids = self._resolve_compounds(
+            [item.compound for item in body.compounds], "/compounds"
+        )
         line_ids = self._resolve_lines(body.cell_lines, "/cell_lines")
         campaign = Campaign(id=new_id("cam"), name=body.name, status=body.status, note=body.note)
         campaign.all_pairs = body.pairs is None
@@ -57,7 +58,7 @@ class CampaignService:
         _set_learning(campaign, body.learning)
         self.campaigns.add(campaign)
         self.session.flush()
-        self._add_compounds(campaign, chosen, compound_ids, body.common_doses())
+        self._add_compounds(campaign, body.compounds, compound_ids, body.common_doses())
         self._add_lines(campaign, line_ids)
         if body.pairs is not None:
             self._add_pairs(campaign, body.pairs, "/pairs")
@@ -79,9 +80,9 @@ class CampaignService:
             _set_limits(campaign, change.limits)
         if change.learning is not None:
             _set_learning(campaign, change.learning)
-        self._extend(campaign, change)
         campaign.updated_at = utcnow()
         self.session.flush()
+        self._extend(campaign, change)
         return campaign
 
     def require_not_closed(self, campaign: Campaign) -> None:
@@ -103,6 +104,10 @@ class CampaignService:
             return n_compounds * (n_compounds - 1) // 2
         return self.pairs.count(campaign.id)
 
+    def allowed_pairs(self, campaign: Campaign) -> set[tuple[str, str]] | None:
+        """The pairs that may be proposed, ids in ascending order; nothing where all may."""
+        return None if campaign.all_pairs else set(self.pairs.pairs(campaign.id))
+
     def member_directories(self, campaign: Campaign) -> tuple[NameDirectory, NameDirectory]:
         """Names and ids of the campaign's compounds and cell lines, with all aliases."""
         compounds = {row[0] for row in self.compounds.members(campaign.id)}
@@ -115,11 +120,11 @@ class CampaignService:
         )
 
     def _extend(self, campaign: Campaign, change: CampaignPatch) -> None:
-        present = {row[0] for row in self.compounds.members(campaign.id)}
         if change.add_compounds:
+            present = {row[0] for row in self.compounds.members(campaign.id)}
             names = [item.compound for item in change.add_compounds]
             ids = self._resolve_compounds(names, "/add_compounds", present)
-            self._add_compounds(campaign, change.add_compounds, ids, None)
+            self._add_compounds(campaign, change.add_compounds, ids, None, "/add_compounds")
         if change.add_cell_lines:
             lines = {row[0] for row in self.cell_lines.members(campaign.id)}
             self._add_lines(
@@ -150,16 +155,13 @@ class CampaignService:
         chosen: Sequence[CampaignCompoundIn],
         ids: Sequence[str],
         common: list[float] | None,
+        pointer: str = "/compounds",
     ) -> None:
         errors = []
         for row, (item, identifier) in enumerate(zip(chosen, ids, strict=True)):
             doses = item.doses_um or common
             if doses is None:
-                message = (
-                    f"{item.compound!r} has no doses. Give doses_um or dose_range for the "
-                    f"campaign, or doses_um for this compound."
-                )
-                errors.append(_error("doses", message, f"/compounds/{row}/doses_um", row))
+                errors.append(_no_doses(item.compound, pointer, row))
                 continue
             self.compounds.add(
                 CampaignCompound(
@@ -219,10 +221,6 @@ def resolve_pair(
     return first, second
 
 
-def _as_choice(item: str | CampaignCompoundIn) -> CampaignCompoundIn:
-    return CampaignCompoundIn(compound=item) if isinstance(item, str) else item
-
-
 def _set_objective(campaign: Campaign, objective: Objective) -> None:
     campaign.score, campaign.hit_threshold = objective.score, objective.hit_threshold
 
@@ -267,6 +265,13 @@ def _resolve(
         ids.append(identifier)
     _refuse(errors)
     return ids
+
+
+def _no_doses(name: str, pointer: str, row: int) -> FieldError:
+    message = f"{name!r} has no doses. Give doses_um for this compound"
+    if pointer == "/compounds":
+        message += ", or doses_um or dose_range for the campaign"
+    return _error("doses", f"{message}.", f"{pointer}/{row}/doses_um", row)
 
 
 def _error(code: str, message: str, pointer: str, row: int) -> FieldError:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from service.cell_lines.tables import CellLine, CellLineFeatures
-from service.compounds.repository import in_chunks
-from service.kit.repository import Repository
+from service.kit.repository import Repository, in_chunks
 
 
 class CellLineRepository(Repository[CellLine]):

@@ -9,6 +9,7 @@ from models.chemistry.names import fold_name
 from service.cell_lines.repository import CellLineFeaturesRepository, CellLineRepository
 from service.cell_lines.schemas import CellLineIn, CellLinePatch
 from service.cell_lines.tables import CellLine, CellLineFeatures
+from service.kit import etag
 from service.kit.database import dump_json
 from service.kit.ids import new_id
 from service.kit.problems import FieldError, Invalid, NotFound
@@ -57,6 +58,7 @@ class CellLineService:
             line.tissue = change.tissue
         if change.features is not None:
             line.n_features = len(change.features)
+            etag.touch(line)  # there may be as many as before
             self._store(line, change.features)
         self.session.flush()
         return line

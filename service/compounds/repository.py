@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
 
 from service.compounds.tables import Compound, CompoundAlias, Substance
-from service.kit.repository import Repository
-
-T = TypeVar("T")
-
-
-def in_chunks(values: Iterable[T], size: int = 500) -> Iterator[list[T]]:
-    """Lists of at most ``size``: databases limit the parameters of a statement."""
-    iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+from service.kit.repository import Repository, in_chunks
 
 
 class CompoundRepository(Repository[Compound]):

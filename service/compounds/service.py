@@ -20,6 +20,7 @@ from service.compounds.schemas import (
     SubstanceOut,
 )
 from service.compounds.tables import Compound, CompoundAlias, Substance
+from service.kit import etag
 from service.kit.ids import new_id
 from service.kit.problems import Conflict, FieldError, Invalid
 from service.kit.unit import Unit
@@ -50,36 +51,43 @@ class CompoundService:
         )
         by_key = self.compounds.by_inchikey({s.inchikey for s in structures if s is not None})
         registered: list[Registered] = []
+        grown: dict[str, Compound] = {}
         for row, (item, structure) in enumerate(zip(items, structures, strict=True)):
-            known = by_key.get(structure.inchikey) if structure else None
-            owner = owners.get(fold_name(item.name))
-            errors += _contradictions(row, item, structure, known, owners)
+            known = self._known(item, structure, by_key, owners)
+            errors += _contradictions(row, item, known, owners)
             if errors:
                 continue
-            if known is None and structure is None and owner is not None:
-                known = self.compounds.get(owner)
             compound = known or self._create(item, structure)
+            gains = structure is not None and self._add_form(compound, item.name, structure)
+            gains |= self._add_names(compound, _names(item), owners)
             if structure is not None:
                 by_key[structure.inchikey] = compound
-                self._add_form(compound, item.name, structure)
-            self._add_names(compound, _names(item), owners)
+            if gains and known is not None:
+                grown[known.id] = known
             registered.append(Registered(compound, known is None))
         _refuse(errors)
+        for compound in grown.values():
+            etag.touch(compound)
         self.session.flush()
         return registered
 
     def patch(self, compound: Compound, change: CompoundPatch) -> Compound:
         """Rename, add names, or give a structure to a compound that has none."""
-        texts = [*change.add_aliases, *([change.name] if change.name else [])]
-        owners = self.aliases.by_folded({fold_name(text) for text in texts})
-        for text in texts:
-            if owners.get(fold_name(text), compound.id) != compound.id:
-                raise _invalid("name_taken", f"{text!r} is the name of another compound.", "/name")
+        texts = {f"/add_aliases/{row}": text for row, text in enumerate(change.add_aliases)}
+        if change.name:
+            texts["/name"] = change.name
+        owners = self.aliases.by_folded({fold_name(text) for text in texts.values()})
+        for pointer, text in texts.items():
+            owner = owners.get(fold_name(text), compound.id)
+            if owner != compound.id:
+                message = f"{text!r} is the name of another compound, {owner}. Choose another name."
+                raise _invalid("name_taken", message, pointer)
         if change.smiles is not None:
             self._give_structure(compound, change.smiles)
         if change.name:
             compound.name = change.name
-        self._add_names(compound, texts, owners)
+        if self._add_names(compound, list(texts.values()), owners):
+            etag.touch(compound)
         self.session.flush()
         return compound
 
@@ -103,6 +111,19 @@ class CompoundService:
             )
             for compound in compounds
         ]
+
+    def _known(
+        self,
+        item: CompoundIn,
+        structure: Structure | None,
+        by_key: dict[str, Compound],
+        owners: dict[str, str],
+    ) -> Compound | None:
+        """The compound that ``item`` means, by its structure or, without one, by its name."""
+        if structure is not None:
+            return by_key.get(structure.inchikey)
+        owner = owners.get(fold_name(item.name))
+        return None if owner is None else self.compounds.get(owner)
 
     def _create(self, item: CompoundIn, structure: Structure | None) -> Compound:
         compound = Compound(id=new_id("cmp"), name=item.name)
@@ -130,10 +151,11 @@ class CompoundService:
         self.session.flush()
         self._add_form(compound, compound.name, structure)
 
-    def _add_form(self, compound: Compound, name: str, structure: Structure) -> None:
+    def _add_form(self, compound: Compound, name: str, structure: Structure) -> bool:
+        """Add the registered form if it is new; returns whether it is."""
         forms = self.substances.of_compounds([compound.id]).get(compound.id, [])
         if any(form.inchikey == structure.substance_inchikey for form in forms):
-            return
+            return False
         self.substances.add(
             Substance(
                 id=new_id("sub"),
@@ -148,16 +170,17 @@ class CompoundService:
             )
         )
         self.session.flush()
+        return True
 
-    def _add_names(self, compound: Compound, texts: Sequence[str], owners: dict[str, str]) -> None:
-        for text in texts:
-            folded = fold_name(text)
-            if folded in owners:
-                continue
+    def _add_names(self, compound: Compound, texts: Sequence[str], owners: dict[str, str]) -> bool:
+        """Add the names that are new; returns whether there are any."""
+        new = {fold_name(text): text for text in reversed(texts) if fold_name(text) not in owners}
+        for folded, text in reversed(new.items()):
             owners[folded] = compound.id
             self.aliases.add(
                 CompoundAlias(id=new_id("als"), compound_id=compound.id, text=text, folded=folded)
             )
+        return bool(new)
 
 
 def _names(item: CompoundIn) -> list[str]:
@@ -205,23 +228,21 @@ def _repeated_names(items: Sequence[CompoundIn]) -> list[FieldError]:
 def _contradictions(
     row: int,
     item: CompoundIn,
-    structure: Structure | None,
     known: Compound | None,
     owners: dict[str, str],
 ) -> list[FieldError]:
-    """Names of ``item`` that already lead to a compound of another structure."""
+    """Names of ``item`` that already lead to a compound other than the ``known`` one."""
     errors = []
-    for text in _names(item):
+    for place, text in enumerate(_names(item)):
         owner = owners.get(fold_name(text))
         if owner is None or (known is not None and owner == known.id):
             continue
-        if structure is None and text == item.name:
-            continue  # the name of a registered compound, sent again without its structure
         message = (
             f"{text!r} is already the name of {owner}, which has another structure or none. "
             f"Correct the SMILES, choose another name, or PATCH {owner} to give it this structure."
         )
-        errors.append(_row_error(row, "name", "name_taken", message))
+        column = "name" if place == 0 else f"aliases/{place - 1}"
+        errors.append(_row_error(row, column, "name_taken", message))
     return errors
 
 

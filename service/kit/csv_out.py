@@ -19,6 +19,11 @@ def neutral(value: Any) -> Any:
     return value
 
 
+def plain(text: str) -> str:
+    """What :func:`neutral` wrote, as it was."""
+    return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULA_STARTS) else text
+
+
 def csv_lines(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
     """The lines of a CSV file, header first, made one by one."""
     buffer = io.StringIO()

@@ -124,6 +124,7 @@ def _create_engine(url: str, pool_size: int) -> Engine:
         engine = create_engine(
             parsed,
             json_serializer=dump_json,
+            hide_parameters=True,  # a lab's structures do not belong into the log
             connect_args={"check_same_thread": False, "timeout": _SQLITE_BUSY_MS / 1000},
         )
         event.listen(engine, "connect", _prepare_sqlite)
@@ -134,6 +135,7 @@ def _create_engine(url: str, pool_size: int) -> Engine:
     return create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         json_serializer=dump_json,
+        hide_parameters=True,
         pool_size=pool_size,
         max_overflow=2 * pool_size,
         pool_pre_ping=True,
@@ -147,6 +149,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=NORMAL",
         "foreign_keys=ON",
+        "recursive_triggers=ON",  # else REPLACE deletes from append-only tables unseen
         f"busy_timeout={_SQLITE_BUSY_MS}",
     ):
         connection.execute(f"PRAGMA {pragma}")

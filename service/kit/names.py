@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from models.chemistry.names import fold_name, nearest_names
+from service.kit.csv_out import plain
 
 
 class NameDirectory:
@@ -21,11 +22,14 @@ class NameDirectory:
     def resolve(self, reference: str) -> str | None:
         """The id behind a name or an id, or nothing."""
         if reference not in self._cache:
-            known = (
-                reference if reference in self._ids else self._by_folded.get(fold_name(reference))
-            )
+            known = reference if reference in self._ids else self._named(reference)
             self._cache[reference] = known
         return self._cache[reference]
+
+    def _named(self, reference: str) -> str | None:
+        found = self._by_folded.get(fold_name(reference))
+        # A name that begins like a formula comes back from our own CSV with an apostrophe.
+        return found or self._by_folded.get(fold_name(plain(reference)))
 
     def unknown(self, reference: str, fix: str) -> str:
         """The message for a reference that leads nowhere."""

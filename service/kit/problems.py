@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 100
+_LONGEST_STEP = 100
 
 
 class FieldError(BaseModel):
@@ -200,16 +201,6 @@ def _answer_problem(request: Request, error: Exception) -> JSONResponse:
 def _answer_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     problems = [_field_error(item) for item in error.errors()]
-    if any(item.code == "json_invalid" for item in problems):
-        return problem_response(
-            request,
-            BadRequest.status,
-            BadRequest.slug,
-            BadRequest.title,
-            "The body is not valid JSON.",
-            errors=problems,
-            error_count=len(problems),
-        )
     first = problems[0]
     more = f" ({len(problems) - 1} more below)" if len(problems) > 1 else ""
     return problem_response(
@@ -224,10 +215,20 @@ def _answer_validation(request: Request, error: Exception) -> JSONResponse:
 
 
 def _field_error(item: Mapping[str, Any]) -> FieldError:
-    place, *path = [str(part) for part in item["loc"]] or ["body"]
-    pointer = "/" + "/".join(path) if place == "body" else "/".join([place, *path])
-    row = next((int(part) for part in path if part.isdigit()), None) if place == "body" else None
-    return FieldError(code=item["type"], message=item["msg"], pointer=pointer, row=row)
+    place, *path = item["loc"] or ["body"]
+    pointer = pointer_to(path) if place == "body" else "/".join(map(str, [place, *path]))
+    return FieldError(code=item["type"], message=item["msg"], pointer=pointer, row=row_of(path))
+
+
+def pointer_to(path: Sequence[int | str]) -> str:
+    """The JSON pointer of a place in the body, fit to stand in an answer whatever its keys are."""
+    steps = [str(part)[:_LONGEST_STEP].replace("~", "~0").replace("/", "~1") for part in path]
+    return "".join(f"/{step}" for step in steps).encode("utf-8", "replace").decode() or "/"
+
+
+def row_of(path: Sequence[int | str]) -> int | None:
+    """The index in the first list on the way to a place in the body."""
+    return next((part for part in path if isinstance(part, int)), None)
 
 
 def _answer_http(request: Request, error: Exception) -> JSONResponse:

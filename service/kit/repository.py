@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import Select
@@ -14,6 +15,14 @@ from service.kit.pagination import Page, PageQuery
 from service.kit.problems import NotFound
 
 Row = TypeVar("Row", bound=WorkspaceOwned)
+Value = TypeVar("Value")
+
+
+def in_chunks(values: Iterable[Value], size: int = 500) -> Iterator[list[Value]]:
+    """Lists of at most ``size``: databases limit the parameters of a statement."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
 
 
 class Repository(Generic[Row]):
@@ -49,10 +58,8 @@ class Repository(Generic[Row]):
 
     def get_many(self, identifiers: Iterable[str]) -> dict[str, Row]:
         """Those of ``identifiers`` that exist, by id."""
-        wanted = list(identifiers)
         found: dict[str, Row] = {}
-        for start in range(0, len(wanted), 500):
-            chunk = wanted[start : start + 500]
+        for chunk in in_chunks(identifiers):
             for row in self.session.scalars(self.readable().where(self._id().in_(chunk))):
                 found[row.id] = row  # type: ignore[attr-defined]
         return found

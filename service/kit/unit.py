@@ -61,6 +61,8 @@ async def _run(route: APIRoute, inner: Handler, request: Request) -> Response:
     request.state.unit, request.state.received = unit, body
     attach(session, AuditContext(principal, request.state.request_id))
     try:
+        if body is not None:
+            await _hand_over(route, request, body, parts.settings)
         return await _answer(inner, request, unit, body)
     except BaseException:
         await run_in_threadpool(session.rollback)
@@ -123,19 +125,26 @@ def _fingerprint(request: Request, body: ReceivedBody) -> str:
 async def _receive(route: APIRoute, request: Request, settings: Settings) -> ReceivedBody | None:
     if request.method in _READS:
         return None
-    upload = bool((route.openapi_extra or {}).get("x-upload"))
-    limit = settings.max_upload_bytes if upload else settings.max_body_bytes
-    body = await receive(request, limit)
-    if not (upload and body.length > settings.max_body_bytes):
-        # FastAPI reads the body again through the request's own cache.
-        request._body = await run_in_threadpool(body.file.read)
-        body.file.seek(0)
-        if route.body_field is not None and request._body:
-            require_json(request.headers.get("content-type", ""))
-            request._json = await run_in_threadpool(parse_json, request._body)
-    else:
+    limit = settings.max_upload_bytes if _is_upload(route) else settings.max_body_bytes
+    return await receive(request, limit)
+
+
+def _is_upload(route: APIRoute) -> bool:
+    return bool((route.openapi_extra or {}).get("x-upload"))
+
+
+async def _hand_over(
+    route: APIRoute, request: Request, body: ReceivedBody, settings: Settings
+) -> None:
+    """Put the body where FastAPI looks for it: into the request's own cache."""
+    if _is_upload(route) and body.length > settings.max_body_bytes:
         request._body = b""
-    return body
+        return
+    request._body = await run_in_threadpool(body.file.read)
+    body.file.seek(0)
+    if route.body_field is not None and request._body:
+        require_json(request.headers.get("content-type", ""))
+        request._json = await run_in_threadpool(parse_json, request._body)
 
 
 def needs(scope: str) -> Any:

@@ -36,6 +36,10 @@ class Scale:
         value = raw / 100.0 if self.unit == "percent" else raw
         return 1.0 - value if self.quantity == "inhibition" else value
 
+    def is_plausible(self, raw: float) -> bool:
+        """Whether ``raw`` can be meant on this scale: no fraction is a thousand percent."""
+        return self.unit == "percent" or abs(raw) <= FRACTION_LIMIT
+
     def __str__(self) -> str:
         return f"{self.quantity} as {self.unit}"
 
@@ -97,7 +101,7 @@ class ScaleWatch:
         """Viability of one row, or None after noting why the value cannot be meant so."""
         self.rows += 1
         self.lowest, self.highest = min(self.lowest, raw), max(self.highest, raw)
-        if self.scale.unit == "fraction" and abs(raw) > FRACTION_LIMIT:
+        if not self.scale.is_plausible(raw):
             problems.add(row, column, raw, "looks_like_percent", self._not_a_fraction(raw))
             return None
         viability = self.scale.viability(raw)

@@ -36,7 +36,10 @@ def list_audit_events(
     page: PageDep,
     request: Request,
     response: Response,
-    subject_id: Annotated[str | None, Query(max_length=80, pattern="^[0-9a-z_/]+$")] = None,
+    subject_id: Annotated[
+        str | None,
+        Query(max_length=80, pattern="^[0-9a-z_/]+$", description="Only what befell this one."),
+    ] = None,
 ) -> PageOut[AuditEventOut]:
     """The trail of the workspace, oldest first. Nobody can change or delete it."""
     events = AuditRepository(unit.session, unit.principal)

@@ -16,11 +16,11 @@ from service.kit.auth import scopes
 from service.kit.auth.principal import Principal
 from service.kit.database import Database, dump_json
 from service.kit.jobs import JobAlreadyFinished, cancel, events_after
+from service.kit.jobs.repository import JobRepository
 from service.kit.jobs.schemas import JobOut, describe_job
 from service.kit.jobs.tables import FINISHED, Job, JobEvent
 from service.kit.pagination import PageDep, PageOut, page_out
 from service.kit.problems import Conflict, Invalid, NotFound, documented
-from service.kit.repository import Repository
 from service.kit.unit import UnitDep, UnitRoute, needs
 
 router = APIRouter(route_class=UnitRoute, tags=["jobs"], prefix="/jobs")
@@ -30,24 +30,20 @@ _KEEP_ALIVE_S = 15.0
 LONGEST_WAIT_S = 60
 
 
-class JobRepository(Repository[Job]):
-    entity = Job
-    noun = "job"
-
-
 @router.get("", dependencies=[needs(scopes.READ)], responses=documented(Invalid))
 def list_jobs(
     unit: UnitDep,
     page: PageDep,
     request: Request,
     response: Response,
-    campaign_id: Annotated[str | None, Query(max_length=40, pattern="^[0-9a-z_]+$")] = None,
+    campaign_id: Annotated[
+        str | None,
+        Query(max_length=40, pattern="^[0-9a-z_]+$", description="Only those of this campaign."),
+    ] = None,
 ) -> PageOut[JobOut]:
     """The jobs of the workspace, oldest first."""
     jobs = JobRepository(unit.session, unit.principal)
-    statement = jobs.readable()
-    if campaign_id is not None:
-        statement = statement.where(Job.campaign_id == campaign_id)
+    statement = jobs.of_campaign(campaign_id) if campaign_id is not None else None
     return page_out(request, response, jobs.page(page, statement), describe_job)
 
 

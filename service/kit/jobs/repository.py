@@ -11,12 +11,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from service.kit.database import utcnow
 from service.kit.jobs.tables import FINISHED, UNFINISHED, Job, JobEvent, JobStep
+from service.kit.repository import Repository
+
+
+class JobRepository(Repository[Job]):
+    """The jobs of one workspace, as requests see them."""
+
+    entity = Job
+    noun = "job"
+
+    def of_campaign(self, campaign_id: str) -> Select[Job]:
+        return self.readable().where(Job.campaign_id == campaign_id)
 
 
 @dataclass(frozen=True)

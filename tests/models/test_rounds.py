@@ -1,0 +1,201 @@
+"""One round from a simulated screen: the whole, its stages, its rules, its first round."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from models.evaluation.replay import PastCampaign
+from models.pharmacology.simulate import simulate_screen
+from models.rounds import (
+    Pool,
+    RoundResult,
+    RoundRules,
+    fit,
+    load_fitted,
+    prepare,
+    run_round,
+    save_fitted,
+    score_pool,
+    select,
+)
+from models.screen import Candidates, Screen, ScreenError, Stopped
+from models.synergy.training import Schedule
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_training() -> Iterator[None]:
+    """What a round does with a posterior is tested here, not how good the posterior is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.synergy.training.MIN_STEPS", 20)
+        patch.setattr(Schedule, "for_rows", classmethod(lambda cls, n: cls(40, 40)))
+        yield
+
+
+RULES = RoundRules(batch_size=12, ranked=40, draws=64, max_per_compound=6)
+
+
+@cache
+def campaign() -> PastCampaign:
+    return PastCampaign.of_simulation(simulate_screen(12, 4, 3, 0.05, 1), "bliss_mean", 1, 2)
+
+
+def rows(n: int) -> np.ndarray:
+    return np.random.default_rng(0).permutation(len(campaign().candidates))[:n]
+
+
+@cache
+def screen(n: int = 100) -> Screen:
+    return campaign().reveal(rows(n))
+
+
+@cache
+def result() -> RoundResult:
+    return run_round(screen(), Pool.of(campaign().candidates), RULES, 5)
+
+
+def test_a_round_ranks_and_chooses() -> None:
+    ranked = result().ranked
+    assert len(ranked.pool_index) == 40
+    assert len(set(ranked.pool_index.tolist())) == 40
+    assert ranked.batch_position[:12].tolist() == list(range(12))
+    assert ranked.in_batch.sum() == 12
+    assert np.all(ranked.batch_position[12:] == -1)
+    assert np.all((ranked.q05 < ranked.q50) & (ranked.q50 < ranked.q95))
+    assert np.allclose(ranked.sd**2, ranked.epistemic_sd**2 + ranked.observation_sd**2)
+    assert np.all((ranked.hit_probability >= 0) & (ranked.hit_probability <= 1))
+    used = np.bincount(campaign().candidates.compounds[ranked.batch].ravel())
+    assert used.max() <= 6
+    assert not np.isin(ranked.pool_index, rows(100)).any()
+
+
+def test_reasons_are_sentences_with_names() -> None:
+    names = {i: f"Drug {i}" for i in screen().compounds.ids}
+    named = run_round(screen(), Pool.of(campaign().candidates), RULES, 5, names=names)
+    assert all("chance of a hit" in text for text in named.ranked.reason)
+    near = named.ranked.nearest >= 0
+    assert near.any()
+    assert all("Drug " in t for t, n in zip(named.ranked.reason, near, strict=True) if n)
+
+
+def test_evidence_is_json_beside_its_baselines() -> None:
+    evidence = result().evidence
+    assert json.loads(json.dumps(evidence)) == evidence
+    assert evidence["n_train"] + evidence["n_held_out"] == 100
+    assert set(evidence["model"]["coverage"]) == {"50", "80", "90", "95"}
+    assert set(evidence["baselines"]) == {"mean", "additive"}
+    assert set(evidence["seconds"]) == {"evidence", "posterior"}
+    assert set(result().timings) == {"prepare", "fit", "score_pool", "select"}
+
+
+def test_stages_with_files_between_give_the_same_batch() -> None:
+    pool = Pool.of(campaign().candidates)
+    prepared = prepare(screen(), RULES)
+    tensors, metadata = save_fitted(fit(screen(), prepared, RULES, 5))
+    again = load_fitted(tensors, json.loads(json.dumps(metadata)))
+    scores = score_pool(screen(), prepared, again, pool, RULES, 5)
+    ranked = select(screen(), prepared, again, pool, scores, RULES, 5)
+    assert ranked.reason == result().ranked.reason
+    for name in ("pool_index", "mean", "q95", "acquisition"):
+        assert np.array_equal(getattr(ranked, name), getattr(result().ranked, name))
+    assert again.posterior is not None
+    assert result().posterior is not None
+    at = campaign().candidates
+    ours = again.posterior.draws(at, 3, 1)
+    assert torch.equal(ours, result().posterior.draws(at, 3, 1))
+
+
+def test_pinned_go_first_and_excluded_never() -> None:
+    pool = Pool.of(campaign().candidates)
+    free = np.setdiff1d(np.arange(len(pool.candidates)), rows(100))
+    pinned, excluded = pool.pinned.copy(), pool.excluded.copy()
+    pinned[free[-2:]] = True
+    pinned[rows(1)] = True
+    excluded[result().ranked.batch[:3]] = True
+    changed = replace(pool, pinned=pinned, excluded=excluded)
+    ranked = run_round(screen(), changed, RULES, 5).ranked
+    assert set(ranked.batch[:2].tolist()) == set(free[-2:].tolist())
+    assert ranked.reason[0].startswith("Pinned. ")
+    assert not np.isin(ranked.pool_index, result().ranked.batch[:3]).any()
+    with pytest.raises(ScreenError, match="both pinned and excluded"):
+        replace(pool, pinned=excluded, excluded=excluded)
+
+
+@pytest.mark.parametrize("acquisition", ["greedy", "ucb", "thompson"])
+def test_every_acquisition_makes_a_batch(acquisition: str) -> None:
+    rules = replace(RULES, acquisition=acquisition)
+    prepared = prepare(screen(), rules)
+    again = load_fitted(*save_fitted_result())
+    pool = Pool.of(campaign().candidates)
+    scores = score_pool(screen(), prepared, again, pool, rules, 5)
+    ranked = select(screen(), prepared, again, pool, scores, rules, 5)
+    assert len(ranked.batch) == 12
+    assert np.all(np.isfinite(scores.acquisition))
+
+
+@cache
+def save_fitted_result() -> tuple:
+    return save_fitted(fit(screen(), prepare(screen(), RULES), RULES, 5))
+
+
+def test_random_and_first_rounds_say_that_they_have_no_model() -> None:
+    pool = Pool.of(campaign().candidates)
+    random = run_round(screen(), pool, replace(RULES, acquisition="random"), 5)
+    assert random.posterior is None
+    assert "random" in random.reason
+    assert len(random.ranked.batch) == 12
+    first = run_round(campaign().reveal(rows(3)), pool, RULES, 5)
+    assert first.posterior is None
+    assert first.reason.startswith("Only 3 usable measured blocks")
+    assert first.evidence["reason"] == first.reason
+    assert np.all(first.ranked.epistemic_sd == 10.0)
+    assert first.ranked.reason[0].startswith("Chosen to spread")
+    used = np.bincount(campaign().candidates.compounds[first.ranked.batch].ravel(), minlength=12)
+    assert used.min() >= 1
+    restored = load_fitted(*save_fitted(fit(screen(3), prepare(screen(3), RULES), RULES, 0)))
+    assert restored.posterior is None
+
+
+def test_pools_that_do_not_fit_are_refused() -> None:
+    def attempt(candidates: Candidates) -> None:
+        run_round(screen(), Pool.of(candidates), RULES, 0)
+
+    zero = np.array([0, 0])
+    with pytest.raises(ScreenError, match="empty"):
+        attempt(Candidates.empty())
+    with pytest.raises(ScreenError, match="compound"):
+        attempt(Candidates.of(zero[:1], np.array([99]), zero[:1]))
+    with pytest.raises(ScreenError, match="cell line"):
+        attempt(Candidates.of(zero[:1], np.array([1]), np.array([50])))
+    with pytest.raises(ScreenError, match="twice"):
+        attempt(Candidates.of(zero, np.array([1, 1]), zero))
+
+
+def test_stop_is_obeyed() -> None:
+    with pytest.raises(Stopped):
+        run_round(screen(), Pool.of(campaign().candidates), RULES, 0, should_stop=lambda: True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"score": "nonsense"},
+        {"model": "nonsense"},
+        {"acquisition": "nonsense"},
+        {"batch_size": 0},
+        {"max_per_compound": 0},
+        {"hit_threshold": float("nan")},
+        {"kappa": -1.0},
+        {"draws": 1},
+        {"ranked": 0},
+    ],
+)
+def test_rules_are_validated(wrong: dict) -> None:
+    with pytest.raises(ScreenError):
+        RoundRules(**{**asdict(RULES), **wrong})
