@@ -77,7 +77,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--init", type=int, default=0, help="0: 1 %% of all blocks")
     parser.add_argument("--acquisition", nargs="+", default=["hit_probability"])
     parser.add_argument("--threshold", type=float, default=None, help="score of a hit")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--verbose", action="store_true")
     return parser.parse_args()
 

@@ -1,6 +1,6 @@
 """Time and accuracy of one round on the O'Neil screen: 2,000 measured blocks, the rest is the pool.
 
-    python benchmarks/round_oneil.py [--measured 2000] [--seed 0] [--device cpu] [--threads 2]
+    python benchmarks/round_oneil.py [--measured 2000] [--seed 0] [--device cpu] [--threads 1]
 
 Data: NEXTROUND_DATA (default ../shared/data). Fingerprints need RDKit; without it none are used.
 """
@@ -52,7 +52,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--measured", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
 

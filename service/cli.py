@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,6 +84,9 @@ def serve(
         f"Nextround listens on http://{settings.host}:{settings.port} (API guide: /docs)",
         flush=True,
     )
+    # uvicorn raises the signal again once it is done; by default that would end us before the
+    # worker is told.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     supervisor = Supervisor.of_worker(env=_environment(settings)) if worker else None
     if supervisor is not None:
         supervisor.start()
@@ -111,6 +116,9 @@ def worker(
     artifacts_url: ArtifactsUrl = None,
 ) -> None:
     """Train, score and predict until stopped. Any machine that reaches the database can join."""
+    # Before PyTorch is imported. The tensors are small: on a busy machine two threads that wait for
+    # each other took three times as long as one. An operator who sets it keeps what he set.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from service.kit.jobs.worker import run_worker
     from service.kit.parts import Parts
     from service.retention import Janitor
@@ -166,7 +174,9 @@ def demo(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds to play.")] = 3,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Blocks a round.")] = 96,
-    seed: Annotated[int, typer.Option(min=0, help="Of the lab and of every random choice.")] = 4,
+    seed: Annotated[
+        int, typer.Option(min=0, max=10**9, help="Of the lab and of every random choice.")
+    ] = 4,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the service; 0: any.")] = 0,
     data_dir: Annotated[
         Path | None, typer.Option(help="The service's folder; default: a temporary one.")
@@ -220,9 +230,7 @@ def new_workspace(
     from service.kit.parts import Parts
     from service.setup import add_workspace
 
-    print(
-        add_workspace(Parts.of(_settings(data_dir=data_dir, database_url=database_url)), name)
-    )
+    print(add_workspace(Parts.of(_settings(data_dir=data_dir, database_url=database_url)), name))
 
 
 @app.command()
@@ -262,9 +270,33 @@ def _fail(message: str) -> None:
     raise typer.Exit(2)
 
 
+def _explain(error: Exception) -> str | None:
+    """What an operator can mend, in words; nothing for what is a fault of ours."""
+    from sqlalchemy.exc import OperationalError, ProgrammingError
+
+    from migrations.run import NewerDatabase
+
+    if isinstance(error, NewerDatabase):
+        return str(error)
+    if isinstance(error, OperationalError | ProgrammingError):
+        first_line = str(error.orig).splitlines()[0]
+        if re.search(r'no such table|relation ".*" does not exist', first_line):
+            return f"{first_line}: run `nextround migrate` first"
+        if isinstance(error, OperationalError):
+            return f"the database does not answer: {first_line}"
+    return None
+
+
 def main() -> None:
     """Entry point."""
-    app()
+    try:
+        app()
+    except Exception as error:
+        message = _explain(error)
+        if message is None:
+            raise
+        print(f"nextround: {message}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

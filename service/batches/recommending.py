@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from models import rounds
+from models.acquisition.rules import measured_rows
 from models.rounds import Pool, RankedCandidates, RoundRules
 from models.screen import ScreenError
 from service.batches.documents import NUMBERS, parquet_of
@@ -18,7 +19,7 @@ from service.batches.tables import Recommendation
 from service.kit.database import dump_json
 from service.kit.ids import new_id
 from service.kit.jobs import JobContext
-from service.learning.fitting import Fitting, cannot_learn, unit_of
+from service.learning.fitting import Fitting, add_model, cannot_learn, unit_of
 
 
 class RecommendJob:
@@ -35,12 +36,12 @@ class RecommendJob:
         """Run what is left of the job and return where its results are."""
         fitted = self.fitting.fitted
         stored = self.ctx.step("rank", self._rank)
+        columns = self.fitting.describe_model()
         self.ctx.progress("publishing", 0, 1)
 
         def publish(session: Session) -> dict[str, Any]:
             unit = unit_of(self.ctx, session)
-            model = self.fitting.add_model(unit)
-            session.flush()
+            model = add_model(unit, columns) if columns else None
             recommendation = self._row(stored, model.id if model else None, fitted.reason)
             recommendation.round = BatchRepository(session, unit.principal).next_round(
                 self.campaign_id
@@ -90,7 +91,7 @@ class RecommendJob:
         return {
             "candidates": self.ctx.artifacts.put(dump_json(candidates).encode(), "json"),
             "table": self.ctx.artifacts.put(parquet_of(candidates), "parquet"),
-            "n_pool": len(pool.candidates),
+            "n_pool": int(np.sum(~(pool.excluded | measured_rows(screen, pool)))),
             "n_ranked": len(candidates),
             "n_batch": int(np.sum(ranked.in_batch)),
             "timings": {

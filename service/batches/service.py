@@ -26,11 +26,10 @@ from service.campaigns.tables import Campaign
 from service.kit.audit.recorder import give_reason
 from service.kit.database import utcnow
 from service.kit.ids import new_id
-from service.kit.jobs import enqueue
 from service.kit.jobs.tables import Job
 from service.kit.problems import Conflict, FieldError, Invalid, NotFound
 from service.kit.unit import Unit
-from service.learning.service import draw_seed, rules_of
+from service.learning.service import draw_seed, request_job, rules_of
 
 _NEXT_STATUS = {
     "accepted": {"running", "cancelled"},
@@ -58,14 +57,8 @@ class BatchService:
             rules["acquisition"] = body.acquisition
         if body.batch_size is not None:
             rules["batch_size"] = body.batch_size
-        return enqueue(
-            self.session,
-            workspace_id=self.unit.principal.workspace_id,
-            kind=RECOMMEND,
-            args={"rules": rules, "seed": draw_seed(body.seed)},
-            campaign_id=campaign.id,
-            created_by=self.unit.principal.actor,
-        )
+        args = {"rules": rules, "seed": draw_seed(body.seed)}
+        return request_job(self.unit, RECOMMEND, campaign, args)
 
     def accept(self, campaign: Campaign, body: AcceptIn) -> Batch:
         """Take candidates of a recommendation into the lab. From now on they are pending."""
