@@ -24,6 +24,7 @@ class Running:
     port: int
     key: str
     process: subprocess.Popen[bytes]
+    log: Path
 
     def call(self, method, path, body=None, content_type="application/json"):
         """One request on a connection of its own; returns (status, parsed body)."""
@@ -43,7 +44,8 @@ class Running:
         while job["status"] in ("queued", "running"):
             job = self.call("GET", f"/v1/jobs/{job['id']}?wait=30")[1]
         if job["status"] != "succeeded":
-            raise RuntimeError(f"job {job['status']}: {job['problem']}")
+            last = self.log.read_text(errors="replace")[-4000:]
+            raise RuntimeError(f"job {job['status']}: {job['problem']}\n{last}")
         return job
 
     def processes(self):
@@ -80,7 +82,7 @@ def running_service(*options: str) -> Iterator[Running]:
         )
         try:
             key = _wait_for_key(Path(folder) / "log", process)
-            running = Running(port, key, process)
+            running = Running(port, key, process, Path(folder) / "log")
             _wait_until_ready(running)
             yield running
         finally:

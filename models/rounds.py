@@ -27,6 +27,7 @@ from models.acquisition.rules import Pool, RoundRules, check_pool, measured_rows
 from models.objectives.scores import Blocks, measure_blocks
 from models.pharmacology.dose_response import CurveTable, fit_curves
 from models.screen import (
+    NothingLeft,
     ProgressCallback,
     Screen,
     StopCallback,
@@ -263,10 +264,15 @@ def score_pool(
     on_progress: ProgressCallback = no_progress,
     should_stop: StopCallback = never_stop,
 ) -> PoolScores:
-    """Stage 3: stream the pool through the posterior's whole-function draws."""
+    """Stage 3: stream the pool through the posterior's whole-function draws.
+
+    Raises :class:`NothingLeft` where every candidate is measured or excluded.
+    """
     started = time.perf_counter()
     check_pool(screen, pool)
     usable = ~(pool.excluded | measured_rows(screen, pool))
+    if not usable.any():
+        raise NothingLeft("every candidate is measured, in the lab or banned: nothing is left")
     if fitted.posterior is None:
         summary = scores_without_model(prepared.blocks, pool, usable, rules, seed)
     else:

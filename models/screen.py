@@ -36,6 +36,10 @@ class ScreenError(ValueError):
     """A screen, pool or candidate list that no model may see, with the reason in words."""
 
 
+class NothingLeft(ScreenError):
+    """A pool from which nothing can be chosen any more."""
+
+
 class Stopped(Exception):
     """Raised by long work after ``should_stop`` answered true. Nothing was half-returned."""
 

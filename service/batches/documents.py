@@ -72,9 +72,9 @@ def _cells(row: dict[str, Any]) -> list[Any]:
         row["in_batch"],
         row["batch_position"],
         first["name"],
-        _doses(first["doses_um"]),
+        doses_text(first["doses_um"]),
         second["name"],
-        _doses(second["doses_um"]),
+        doses_text(second["doses_um"]),
         row["cell_line"]["name"],
         *(row[name] for name in NUMBERS),
         _nearest(row["nearest_measured"]),
@@ -85,8 +85,9 @@ def _cells(row: dict[str, Any]) -> list[Any]:
     ]
 
 
-def _doses(doses: Sequence[float]) -> str:
-    return " ".join(f"{dose:g}" for dose in doses)
+def doses_text(doses: Sequence[float]) -> str:
+    """The doses of one compound as one cell of a table."""
+    return " ".join(f"{dose:.15g}" for dose in doses)
 
 
 def _nearest(nearest: dict[str, Any] | None) -> str | None:

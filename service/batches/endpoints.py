@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from service.batches.documents import csv_of, load_candidates
+from service.batches.documents import csv_of, doses_text, load_candidates
 from service.batches.schemas import (
     AcceptIn,
     BatchItemOut,
@@ -99,7 +99,7 @@ def get_recommendation(
     """Ranked candidates with uncertainties and reasons; the first `n_batch` make the batch."""
     recommendation = BatchService(unit).recommendations.get(recommendation_id)
     tag = f'"{recommendation.candidates[:16]}-{format}"'
-    if if_none_match == tag:
+    if etag.is_known(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag})
     content, media_type = _render(recommendation, unit.parts.artifacts.get, format)
     return Response(content, media_type=media_type, headers={"ETag": tag})
@@ -231,9 +231,9 @@ def _csv_row(item: BatchItemOut) -> list[object]:
     return [
         item.position,
         first.name,
-        " ".join(f"{dose:g}" for dose in first.doses_um),
+        doses_text(first.doses_um),
         second.name,
-        " ".join(f"{dose:g}" for dose in second.doses_um),
+        doses_text(second.doses_um),
         item.cell_line.name,
         item.status,
         item.has_results,

@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 from models import rounds
 from models.acquisition.rules import measured_rows
 from models.rounds import Pool, RankedCandidates, RoundRules
-from models.screen import ScreenError
+from models.screen import NothingLeft, ScreenError
 from service.batches.documents import NUMBERS, parquet_of
 from service.batches.pool import read_pool
 from service.batches.repository import BatchRepository, RecommendationRepository
 from service.batches.tables import Recommendation
 from service.kit.database import dump_json
 from service.kit.ids import new_id
-from service.kit.jobs import JobContext
+from service.kit.jobs import JobContext, JobFailed, problem_dict
 from service.learning.fitting import Fitting, add_model, cannot_learn, unit_of
 
 
@@ -85,6 +85,9 @@ class RecommendJob:
                 self.seed,
                 names=self.fitting.snapshot.names,
             )
+        except NothingLeft as error:
+            title = "Nothing is left to propose"
+            raise JobFailed(problem_dict("nothing-left", title, str(error), 409)) from None
         except ScreenError as error:
             raise cannot_learn(error) from None
         candidates = self._describe(ranked)

@@ -31,6 +31,8 @@ from service.kit.problems import Conflict, FieldError, Invalid, NotFound
 from service.kit.unit import Unit
 from service.learning.service import draw_seed, request_job, rules_of
 
+Marks = dict[tuple[str, str, str | None], str]
+
 _NEXT_STATUS = {
     "accepted": {"running", "cancelled"},
     "running": {"done", "cancelled"},
@@ -62,11 +64,12 @@ class BatchService:
 
     def accept(self, campaign: Campaign, body: AcceptIn) -> Batch:
         """Take candidates of a recommendation into the lab. From now on they are pending."""
-        self.campaigns.require_open(campaign, "accepting a batch")
         recommendation = self.recommendations.get(body.recommendation_id)
         if recommendation.campaign_id != campaign.id:
             raise NotFound("That recommendation belongs to another campaign.")
         chosen = _choose(self.candidates_of(recommendation), body.ranks)
+        campaign = self.campaigns.campaigns.hold(campaign.id)
+        self.campaigns.require_open(campaign, "accepting a batch")
         self._refuse_unavailable(campaign, chosen)
         batch = Batch(
             id=new_id("bat"),
@@ -84,6 +87,7 @@ class BatchService:
 
     def patch(self, batch: Batch, change: BatchPatch) -> Batch:
         """Move a batch on, or note something about it."""
+        self.campaigns.require_not_closed(self.campaigns.campaigns.get(batch.campaign_id))
         if change.status is not None and change.status != batch.status:
             self._move(batch, change.status)
         if "note" in change.model_fields_set:
@@ -93,17 +97,20 @@ class BatchService:
 
     def replace(self, batch: Batch, item: BatchItem, body: ReplaceIn) -> BatchItem:
         """Take one candidate out and the next best one in."""
+        campaign = self.campaigns.campaigns.hold(batch.campaign_id)
+        self.campaigns.require_not_closed(campaign)
+        self.session.refresh(batch)
+        self.session.refresh(item)
         if batch.status != "accepted":
             raise Conflict(f"The batch is {batch.status}; only an accepted one can be changed.")
         if item.status != "pending":
             raise Conflict(f"This item is {item.status}; only a pending one can be replaced.")
         give_reason(self.session, body.reason)
-        campaign = self.campaigns.campaigns.get(batch.campaign_id)
         if body.ban:
             self._ban(campaign, item, body.reason)
+        item.status = "replaced"  # first, so that it does not count towards the cap
         recommendation = self.recommendations.get(batch.recommendation_id)
-        candidate = self._next_best(recommendation, batch)
-        item.status = "replaced"
+        candidate = self._next_best(campaign, recommendation, batch)
         batch.changed_at = utcnow()  # the batch's ETag has to change with its items
         self.session.flush()
         successor = self.items.add(_item(batch, item.position, candidate))
@@ -135,7 +142,7 @@ class BatchService:
     def _refuse_unavailable(self, campaign: Campaign, chosen: Sequence[dict[str, Any]]) -> None:
         pending = self.items.pending_blocks(campaign.id)
         measured = self.measured(campaign.id)
-        banned = self._bans(campaign)
+        marks = self._marks(campaign)
         errors = []
         for candidate in chosen:
             block = block_of(candidate)
@@ -145,7 +152,7 @@ class BatchService:
                 else "was measured since"
                 if block in measured
                 else "was banned since"
-                if block in banned or (block[0], block[1], None) in banned
+                if _is_banned(block, marks)
                 else None
             )
             if reason:
@@ -156,11 +163,9 @@ class BatchService:
                 errors=errors,
             )
 
-    def _bans(self, campaign: Campaign) -> set[tuple[str, str, str | None]]:
+    def _marks(self, campaign: Campaign) -> Marks:
         marks = MarkService(self.unit).marks.of_campaign(campaign.id)
-        return {
-            (m.compound_a_id, m.compound_b_id, m.cell_line_id) for m in marks if m.mark == "ban"
-        }
+        return {(m.compound_a_id, m.compound_b_id, m.cell_line_id): m.mark for m in marks}
 
     def _ban(self, campaign: Campaign, item: BatchItem, reason: str) -> None:
         mark = MarkIn(
@@ -171,19 +176,20 @@ class BatchService:
         )
         MarkService(self.unit).write(campaign, [mark])
 
-    def _next_best(self, recommendation: Recommendation, batch: Batch) -> dict[str, Any]:
+    def _next_best(
+        self, campaign: Campaign, recommendation: Recommendation, batch: Batch
+    ) -> dict[str, Any]:
         """The best candidate that is free and keeps the cap on uses of one compound."""
-        campaign = self.campaigns.campaigns.get(batch.campaign_id)
         taken = self.items.pending_blocks(campaign.id) | self.measured(campaign.id)
         taken |= {block_of_item(item) for item in self.items.of_batch(batch.id)}
-        banned = self._bans(campaign)
+        marks = self._marks(campaign)
         uses = _uses(self.items.of_batch(batch.id))
         cap = recommendation.rules.get("max_per_compound")
         for candidate in self.candidates_of(recommendation):
-            a, b, _ = block = block_of(candidate)
-            if block in taken or block in banned or (a, b, None) in banned:
+            block = block_of(candidate)
+            if block in taken or _is_banned(block, marks):
                 continue
-            if cap is None or max(uses[a], uses[b]) < cap:
+            if cap is None or max(uses[block[0]], uses[block[1]]) < cap:
                 return candidate
         raise Conflict("No other candidate of this recommendation is free. Ask for a new one.")
 
@@ -241,6 +247,11 @@ def _item(batch: Batch, position: int, candidate: dict[str, Any]) -> BatchItem:
         predicted={name: candidate[name] for name in predicted},
         status="pending",
     )
+
+
+def _is_banned(block: Block, marks: Marks) -> bool:
+    """Whether people banned ``block``; a mark on it overrules one on the whole pair."""
+    return (marks.get(block) or marks.get((block[0], block[1], None))) == "ban"
 
 
 def _uses(items: Sequence[BatchItem]) -> Counter[str]:

@@ -25,7 +25,7 @@ from models.rounds import (
     score_pool,
     select,
 )
-from models.screen import Candidates, Screen, ScreenError, Stopped
+from models.screen import Candidates, NothingLeft, Screen, ScreenError, Stopped
 from models.synergy.training import Schedule
 
 
@@ -175,6 +175,17 @@ def test_pools_that_do_not_fit_are_refused() -> None:
         attempt(Candidates.of(zero[:1], np.array([1]), np.array([50])))
     with pytest.raises(ScreenError, match="twice"):
         attempt(Candidates.of(zero, np.array([1, 1]), zero))
+
+
+@pytest.mark.parametrize("acquisition", ["random", "hit_probability"])
+def test_a_pool_with_nothing_left_says_so(acquisition: str) -> None:
+    pool = Pool.of(campaign().candidates)
+    rest = np.ones(len(pool.candidates), dtype=bool)
+    rest[rows(100)] = False
+    with pytest.raises(NothingLeft, match="measured, in the lab or banned"):
+        run_round(
+            screen(), replace(pool, excluded=rest), replace(RULES, acquisition=acquisition), 5
+        )
 
 
 def test_stop_is_obeyed() -> None:
