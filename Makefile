@@ -8,12 +8,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 DATA ?=
+DEMO_DIR ?= out/demo
 BIN := $(VENV)/bin
 
 .PHONY: demo serve test lint types imports unit openapi clean
 
 demo: $(VENV)/.installed
-	$(BIN)/nextround demo $(if $(DATA),--data $(DATA))
+	$(BIN)/nextround demo --data-dir $(DEMO_DIR) $(if $(DATA),--data $(DATA))
 
 serve: $(VENV)/.installed
 	$(BIN)/nextround serve

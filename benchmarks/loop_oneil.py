@@ -61,11 +61,12 @@ def one_round(service: Running, campaign: str, lab: OneilLab, block: Block, seed
         raise RuntimeError(job["problem"])
     answer = service.call("GET", job["result"]["recommendation"])[1]
     total = time.perf_counter() - started
-    stages = ", ".join(f"{name[:-2]} {value:.1f}" for name, value in answer["timings"].items())
-    known = sum(answer["timings"].values()) + submitting
+    timings = answer["timings"]
+    stages = ", ".join(f"{name[:-2]} {value:.1f}" for name, value in timings.items())
+    known = timings["total_s"] + submitting
     print(
-        f"total {total:5.1f} s: submit {submitting:.2f}, {stages}, snapshot, queue, storage and "
-        f"HTTP {total - known:.1f}; pool {answer['n_pool']:,}, batch {answer['n_batch']}",
+        f"{total:5.1f} s: submit {submitting:.2f}, job ({stages}), queue, publishing and HTTP "
+        f"{total - known:.1f}; pool {answer['n_pool']:,}, batch {answer['n_batch']}",
         flush=True,
     )
     evidence = service.call("GET", job["result"]["model"])[1]["evidence"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 from sqlalchemy import select
 
@@ -21,9 +22,9 @@ DEFAULT_WORKSPACE = "My lab"
 
 def prepare(parts: Parts) -> str | None:
     """Migrate; make the first workspace if there is none. Returns its first key, this once."""
+    _keep_private(parts)
     upgrade(parts.database)
     migrate_engine(parts.database.url)
-    _keep_private(parts)
     with parts.database.writing() as session:
         wait_for_turn(session)
         if session.scalar(select(Workspace.id).limit(1)) is not None:
@@ -51,6 +52,14 @@ def add_workspace(parts: Parts, name: str) -> str:
 
 
 def _keep_private(parts: Parts) -> None:
-    """The embedded database holds a lab's results: for its owner's eyes."""
-    if parts.database.dialect == "sqlite" and parts.database.engine.url.database:
-        os.chmod(parts.database.engine.url.database, stat.S_IRUSR | stat.S_IWUSR)
+    """The embedded database holds a lab's results: for its owner's eyes.
+
+    Before anything is written: SQLite gives its log the permissions that the database has then.
+    """
+    path = parts.database.engine.url.database
+    if parts.database.dialect != "sqlite" or not path:
+        return
+    Path(path).touch(mode=0o600)
+    for name in (path, f"{path}-wal", f"{path}-shm"):
+        if os.path.exists(name):
+            os.chmod(name, stat.S_IRUSR | stat.S_IWUSR)

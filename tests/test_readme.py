@@ -31,7 +31,9 @@ def test_example_files_are_what_the_generator_makes() -> None:
     assert {path.name: path.read_text() for path in FOLDER.iterdir()} == files()
 
 
-@pytest.mark.parametrize("document", ["README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))])
+@pytest.mark.parametrize(
+    "document", ["README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+)
 def test_links_lead_to_files(document: str) -> None:
     path = ROOT / document
     links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text())

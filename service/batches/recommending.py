@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +31,7 @@ class RecommendJob:
         self.campaign_id = str(ctx.campaign_id)
         self.rules = RoundRules(**ctx.args["rules"])
         self.seed: int = ctx.args["seed"]
+        self.started = time.perf_counter()
         self.fitting = Fitting(ctx, self.campaign_id, self.rules, self.seed)
 
     def run(self) -> dict[str, Any]:
@@ -75,6 +77,8 @@ class RecommendJob:
                 on_progress=self.ctx.progress,
                 should_stop=self.ctx.should_stop,
             )
+            self.ctx.progress("choosing the batch", 0, 1)
+            selecting = time.perf_counter()
             ranked = rounds.select(
                 screen,
                 prepared,
@@ -90,6 +94,7 @@ class RecommendJob:
             raise JobFailed(problem_dict("nothing-left", title, str(error), 409)) from None
         except ScreenError as error:
             raise cannot_learn(error) from None
+        chosen = time.perf_counter()
         candidates = self._describe(ranked)
         return {
             "candidates": self.ctx.artifacts.put(dump_json(candidates).encode(), "json"),
@@ -101,6 +106,8 @@ class RecommendJob:
                 "prepare_s": round(prepared.seconds, 3),
                 "fit_s": round(fitted.seconds, 3),
                 "score_s": round(scores.seconds, 3),
+                "select_s": round(chosen - selecting, 3),
+                "total_s": round(time.perf_counter() - self.started, 3),
             },
         }
 

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
-
 from service.assays.repository import MeasurementRepository
 from service.batches.documents import load_candidates
 from service.batches.jobs import RECOMMEND
@@ -82,7 +80,7 @@ class BatchService:
         self.session.flush()
         for position, candidate in enumerate(chosen, start=1):
             self.items.add(_item(batch, position, candidate))
-        self._flush_items()
+        self.session.flush()
         return batch
 
     def patch(self, batch: Batch, change: BatchPatch) -> Batch:
@@ -114,7 +112,7 @@ class BatchService:
         batch.changed_at = utcnow()  # the batch's ETag has to change with its items
         self.session.flush()
         successor = self.items.add(_item(batch, item.position, candidate))
-        self._flush_items()
+        self.session.flush()
         return successor
 
     def candidates_of(self, recommendation: Recommendation) -> list[dict[str, Any]]:
@@ -192,14 +190,6 @@ class BatchService:
             if cap is None or max(uses[block[0]], uses[block[1]]) < cap:
                 return candidate
         raise Conflict("No other candidate of this recommendation is free. Ask for a new one.")
-
-    def _flush_items(self) -> None:
-        try:
-            self.session.flush()
-        except IntegrityError:
-            raise Conflict(
-                "Another batch took one of these candidates at the same moment. Ask again."
-            ) from None
 
 
 def block_of(candidate: dict[str, Any]) -> Block:

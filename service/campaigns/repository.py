@@ -22,6 +22,16 @@ class CampaignRepository(Repository[Campaign]):
     entity = Campaign
     noun = "campaign"
 
+    def hold(self, campaign_id: str) -> Campaign:
+        """The campaign as it is now; until the transaction ends nobody else holds or changes it.
+
+        SQLite has one writer anyway.
+        """
+        statement = (
+            self.readable().where(Campaign.id == campaign_id).with_for_update(key_share=True)
+        )
+        return self.session.scalars(statement.execution_options(populate_existing=True)).one()
+
 
 class CampaignCompoundRepository(Repository[CampaignCompound]):
     entity = CampaignCompound

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+_CACHED_BYTES = 16 * 2**20
 _SUFFIXES = frozenset({"json", "parquet", "safetensors", "csv"})
 
 
@@ -27,6 +30,8 @@ class ArtifactStore:
     def __init__(self, url: str) -> None:
         self.root = _folder_of(url)
         self.root.mkdir(parents=True, exist_ok=True)
+        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
 
     def put(self, content: bytes, suffix: str) -> str:
         """Store ``content`` and return its name. A reader never sees half a file."""
@@ -42,14 +47,28 @@ class ArtifactStore:
         return name
 
     def get(self, name: str) -> bytes:
-        """The content of ``name``, checked against its hash."""
+        """The content of ``name``, checked against its hash when it is read from disk."""
+        with self._lock:
+            if name in self._recent:
+                self._recent.move_to_end(name)
+                return self._recent[name]
         try:
             content = self._path(name).read_bytes()
         except FileNotFoundError:
             raise ArtifactError(f"artifact {name} is missing from {self.root}") from None
         if hashlib.sha256(content).hexdigest() != name.split(".", 1)[0]:
             raise ArtifactError(f"artifact {name} does not match its hash: the file is damaged")
+        self._keep(name, content)
         return content
+
+    def _keep(self, name: str, content: bytes) -> None:
+        """Remember what was read last: content never changes under its name."""
+        if len(content) > _CACHED_BYTES // 4:
+            return
+        with self._lock:
+            self._recent[name] = content
+            while sum(map(len, self._recent.values())) > _CACHED_BYTES:
+                self._recent.popitem(last=False)
 
     def exists(self, name: str) -> bool:
         """Whether ``name`` is here."""
@@ -61,6 +80,8 @@ class ArtifactStore:
         for path in self.root.glob("??/*"):
             if path.name not in kept and path.stat().st_mtime < limit:
                 path.unlink(missing_ok=True)
+                with self._lock:
+                    self._recent.pop(path.name, None)
                 deleted += 1
         return deleted
 

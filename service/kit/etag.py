@@ -38,6 +38,12 @@ def tag(response: Response, version: int) -> None:
     response.headers["ETag"] = f'"{version}"'
 
 
+def is_known(if_none_match: str | None, tag: str) -> bool:
+    """Whether the caller has what ``tag`` names; a proxy may have made the tag a weak one."""
+    given = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
+    return tag in given or "*" in given
+
+
 def touch(row: Versioned) -> None:
     """Make a new version of ``row`` where only what belongs to it has changed."""
     row.version = row.version + 1

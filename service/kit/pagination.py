@@ -79,7 +79,7 @@ def _bad_cursor() -> Invalid:
     )
 
 
-def _page_query(
+async def _page_query(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows per page.")] = 100,
     cursor: Annotated[
         str | None, Query(min_length=1, max_length=400, description="From `next_cursor`.")

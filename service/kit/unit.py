@@ -64,10 +64,8 @@ async def _run(route: APIRoute, inner: Handler, request: Request) -> Response:
         if body is not None:
             await _hand_over(route, request, body, parts.settings)
         return await _answer(inner, request, unit, body)
-    except BaseException:
-        await run_in_threadpool(session.rollback)
-        raise
     finally:
+        # Also rolls back whatever was not committed.
         await run_in_threadpool(session.close)
         if body is not None:
             body.file.close()
@@ -86,13 +84,15 @@ async def _answer(
         if replay is not None:
             return _replayed(replay)
     response = await inner(request)
-    if response.status_code >= 400:
-        await run_in_threadpool(session.rollback)
-        return response
-    if key is not None:
-        await run_in_threadpool(_remember, unit, key, response)
-    await run_in_threadpool(session.commit)
+    if response.status_code < 400 and request.method not in _READS:
+        await run_in_threadpool(_commit, unit, key, response)
     return response
+
+
+def _commit(unit: Unit, key: str | None, response: Response) -> None:
+    if key is not None:
+        _remember(unit, key, response)
+    unit.session.commit()
 
 
 def _replayed(answer: store.StoredAnswer) -> Response:
@@ -150,7 +150,7 @@ async def _hand_over(
 def needs(scope: str) -> Any:
     """A dependency that documents and enforces the scope of an operation."""
 
-    def granted() -> None:
+    async def granted() -> None:  # async: a plain function would cost a thread
         return None
 
     granted.scope = scope  # type: ignore[attr-defined]
@@ -187,12 +187,12 @@ def _check_scopes(route: APIRoute, principal: Principal) -> None:
             )
 
 
-def _unit(request: Request, _credentials: Annotated[Any, Depends(bearer)]) -> Unit:
+async def _unit(request: Request, _credentials: Annotated[Any, Depends(bearer)]) -> Unit:
     unit: Unit = request.state.unit
     return unit
 
 
-def _received(request: Request) -> ReceivedBody:
+async def _received(request: Request) -> ReceivedBody:
     body: ReceivedBody = request.state.received
     return body
 

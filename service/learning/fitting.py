@@ -129,32 +129,42 @@ class Fitting:
             )
         ]
 
-    def add_model(self, unit: Unit) -> FittedModel | None:
-        """The row of the fitted model; nothing where no model could be fitted."""
+    def describe_model(self) -> dict[str, Any] | None:
+        """The columns of the fitted model; nothing where no model could be fitted.
+
+        To be called before the transaction that publishes the model: that one holds the job's
+        row, to which everything here reports its progress.
+        """
         if self.fitted.posterior is None:
             return None
         stored = self.stored
-        blocks = self.prepared.blocks
-        model = FittedModel(
-            id=new_id("mdl"),
-            campaign_id=self.campaign_id,
-            job_id=self.ctx.job_id,
-            name=self.rules.model,
-            score=self.rules.score,
-            n_wells=len(self.snapshot.screen.wells),
-            n_blocks=len(blocks.candidates),
-            snapshot=self.snapshot_name,
-            weights=stored["weights"],
-            metadata_artifact=stored["metadata"],
-            blocks=self.ctx.artifacts.put(dump_json(self._measured_blocks()).encode(), "json"),
-            evidence=self.fitted.evidence,
-            excluded=describe_exclusions(self.prepared, self.snapshot),
-            seed=self.seed,
-            device=self.ctx.device,
-            device_reason=self.ctx.device_reason,
-            versions=library_versions(),
-        )
-        return FittedModelRepository(unit.session, unit.principal).add(model)
+        return {
+            "campaign_id": self.campaign_id,
+            "job_id": self.ctx.job_id,
+            "name": self.rules.model,
+            "score": self.rules.score,
+            "n_wells": len(self.snapshot.screen.wells),
+            "n_blocks": len(self.prepared.blocks.candidates),
+            "snapshot": self.snapshot_name,
+            "weights": stored["weights"],
+            "metadata_artifact": stored["metadata"],
+            "blocks": self.ctx.artifacts.put(dump_json(self._measured_blocks()).encode(), "json"),
+            "evidence": self.fitted.evidence,
+            "excluded": describe_exclusions(self.prepared, self.snapshot),
+            "seed": self.seed,
+            "device": self.ctx.device,
+            "device_reason": self.ctx.device_reason,
+            "versions": library_versions(),
+        }
+
+
+def add_model(unit: Unit, columns: dict[str, Any]) -> FittedModel:
+    """Put the model that :meth:`Fitting.describe_model` described into the database."""
+    model = FittedModelRepository(unit.session, unit.principal).add(
+        FittedModel(id=new_id("mdl"), **columns)
+    )
+    unit.session.flush()
+    return model
 
 
 def store_fit(fitted: Fitted, artifacts: ArtifactStore) -> dict[str, str]:

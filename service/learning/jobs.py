@@ -17,18 +17,18 @@ from service.learning.tables import Prediction
 def train(ctx: JobContext) -> dict[str, Any]:
     """Fit the campaign's model on everything measured so far."""
     from models.rounds import RoundRules
-    from service.learning.fitting import Fitting, unit_of
+    from service.learning.fitting import Fitting, add_model, unit_of
 
     campaign_id = str(ctx.campaign_id)
     fitting = Fitting(ctx, campaign_id, RoundRules(**ctx.args["rules"]), ctx.args["seed"])
-    if fitting.fitted.posterior is None:
+    columns = fitting.describe_model()
+    if columns is None:
         detail = fitting.fitted.reason
         raise JobFailed(problem_dict("too-few-blocks", "Too little was measured", detail, 409))
 
     def publish(session: Session) -> dict[str, Any]:
-        model = fitting.add_model(unit_of(ctx, session))
-        session.flush()
-        return {"model": f"/v1/models/{model.id}"} if model else {}
+        model = add_model(unit_of(ctx, session), columns)
+        return {"model": f"/v1/models/{model.id}"}
 
     return ctx.transaction("publish", publish)
 

@@ -15,7 +15,9 @@ from models.objectives.treatments import excess_profile, predict_viability
 from models.rounds import Fitted, Prepared, RoundRules
 from models.screen import ABSENT, Candidates
 from models.synergy.registry import ModelPosterior
+from service.campaigns.service import CampaignService
 from service.kit.jobs import JobContext, JobFailed, problem_dict
+from service.kit.unit import Unit
 from service.learning.fitting import load_fit, unit_of
 from service.learning.repository import FittedModelRepository
 from service.learning.snapshots import Snapshot, load_snapshot
@@ -32,9 +34,10 @@ def answer(ctx: JobContext) -> tuple[FittedModel, list[dict[str, Any]]]:
     with ctx.database.reading() as session:
         unit = unit_of(ctx, session)
         model = FittedModelRepository(session, unit.principal).get(ctx.args["model_id"])
+        names = _names_now(unit, model.campaign_id)
     questions: list[dict[str, Any]] = json.loads(ctx.artifacts.get(ctx.args["question"]))
     snapshot = load_snapshot(model.snapshot, ctx.artifacts)
-    _require_known(questions, snapshot)
+    _require_known(questions, snapshot, names)
     fitted = load_fit(model.weights, model.metadata_artifact, ctx.artifacts, ctx.device)
     rules = RoundRules(score=model.score, model=model.name)
     prepared = rounds.prepare(
@@ -151,10 +154,19 @@ def _named(question: dict[str, Any], snapshot: Snapshot) -> dict[str, Any]:
     return {"cell_line": snapshot.names[question["cell_line"]], "doses": doses}
 
 
-def _require_known(questions: list[dict[str, Any]], snapshot: Snapshot) -> None:
+def _names_now(unit: Unit, campaign_id: str) -> dict[str, str]:
+    """What the campaign's compounds and cell lines are called, those that joined it late too."""
+    campaigns = CampaignService(unit)
+    compounds = {row[0]: row[1] for row in campaigns.compounds.members(campaign_id)}
+    return {**compounds, **dict(campaigns.cell_lines.members(campaign_id))}
+
+
+def _require_known(
+    questions: list[dict[str, Any]], snapshot: Snapshot, names: dict[str, str]
+) -> None:
     known = {*snapshot.screen.compounds.ids, *snapshot.screen.cell_lines.ids}
     asked = {name for q in questions for name in [q["cell_line"], *q["compounds"]]}
-    new = sorted(asked - known)
+    new = sorted(names[identifier] for identifier in asked - known)
     if new:
         detail = (
             f"{', '.join(new[:5])} joined the campaign after this model was fitted. "

@@ -8,6 +8,7 @@ from typing import Any
 
 from service.campaigns.service import CampaignService
 from service.campaigns.tables import Campaign
+from service.kit.audit.recorder import record
 from service.kit.database import dump_json
 from service.kit.jobs import enqueue
 from service.kit.jobs.tables import Job
@@ -62,9 +63,8 @@ class LearningService:
     def train(self, campaign: Campaign, seed: int | None) -> Job:
         """Ask for a model of everything measured so far."""
         self.campaigns.require_not_closed(campaign)
-        return self._enqueue(
-            TRAIN, campaign, {"rules": rules_of(campaign), "seed": draw_seed(seed)}
-        )
+        args = {"rules": rules_of(campaign), "seed": draw_seed(seed)}
+        return request_job(self.unit, TRAIN, campaign, args)
 
     def predict(self, campaign: Campaign, body: PredictIn) -> Job:
         """Ask a fitted model about treatments or pairs."""
@@ -75,7 +75,7 @@ class LearningService:
             dump_json([item.plain() for item in items]).encode(), "json"
         )
         args = {"model_id": model.id, "question": question, "hit_threshold": campaign.hit_threshold}
-        return self._enqueue(PREDICT, campaign, args)
+        return request_job(self.unit, PREDICT, campaign, args)
 
     def _model(self, campaign: Campaign, model_id: str | None) -> FittedModel:
         if model_id is not None:
@@ -91,15 +91,20 @@ class LearningService:
             )
         return latest
 
-    def _enqueue(self, kind: str, campaign: Campaign, args: dict[str, Any]) -> Job:
-        return enqueue(
-            self.session,
-            workspace_id=self.unit.principal.workspace_id,
-            kind=kind,
-            args=args,
-            campaign_id=campaign.id,
-            created_by=self.unit.principal.actor,
-        )
+
+def request_job(unit: Unit, kind: str, campaign: Campaign, args: dict[str, Any]) -> Job:
+    """Ask for a job of ``campaign`` in the unit's transaction, on the record."""
+    job = enqueue(
+        unit.session,
+        workspace_id=unit.principal.workspace_id,
+        kind=kind,
+        args=args,
+        campaign_id=campaign.id,
+        created_by=unit.principal.actor,
+    )
+    new = {"kind": kind, "campaign_id": campaign.id, "args": args}
+    record(unit.session, "job.requested", "job", job.id, new=new)
+    return job
 
 
 def resolve_items(

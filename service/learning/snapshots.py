@@ -114,7 +114,8 @@ def _compound_table(unit: Unit, ids: Sequence[str]) -> CompoundTable:
 
 
 def _cell_line_table(unit: Unit, ids: Sequence[str]) -> tuple[CellLineTable, tuple[str, ...]]:
-    values = CellLineFeaturesRepository(unit.session, unit.principal).of_lines(ids)
+    stored = CellLineFeaturesRepository(unit.session, unit.principal).of_lines(ids)
+    values = {identifier: row for identifier, row in stored.items() if row}
     shared = set.intersection(*(set(row) for row in values.values())) if values else set[str]()
     names = tuple(sorted(shared))
     features = np.zeros((len(ids), len(names)))

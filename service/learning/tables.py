@@ -55,6 +55,7 @@ class Prediction(WorkspaceOwned, Base):
 
     __tablename__ = "prediction"
     __audited__ = True
+    __audit_hidden__ = frozenset({"items"})
     __table_args__ = (_campaign(), UniqueConstraint("job_id"))
 
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)

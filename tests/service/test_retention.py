@@ -42,9 +42,7 @@ def test_young_artifacts_stay(lab: Lab) -> None:
 def test_what_an_unfinished_job_was_given_stays(lab: Lab) -> None:
     question = lab.parts.artifacts.put(b"[3]", "json")
     with lab.parts.database.writing() as session:
-        enqueue(
-            session, workspace_id=lab.workspace_id, kind="predict", args={"question": question}
-        )
+        enqueue(session, workspace_id=lab.workspace_id, kind="predict", args={"question": question})
     _age(lab, 100)
     assert tidy(lab.parts, unreferenced_s=50)[1] == 0
     assert lab.parts.artifacts.exists(question)

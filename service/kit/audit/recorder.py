@@ -82,6 +82,8 @@ def _record_changes(session: Session, flush: UOWTransaction, instances: Any) -> 
     context: AuditContext | None = session.info.get(_KEY)
     if context is None:
         return
+    for row in session.new:
+        _fill_defaults(row)
     events = [
         made
         for rows, action in (
@@ -104,6 +106,16 @@ def _describe(context: AuditContext, row: Any, action: str) -> list[AuditEvent]:
     return [
         _event(context, f"{subject}.{action}", subject, _identity(row), old or None, new or None)
     ]
+
+
+def _fill_defaults(row: Any) -> None:
+    """Set what an INSERT would fill in, so that the trail says what is stored."""
+    state = inspect(row)
+    for attribute in state.mapper.column_attrs:
+        default = attribute.columns[0].default
+        if default is not None and state.dict.get(attribute.key) is None:
+            value = default.arg(None) if default.is_callable else default.arg
+            setattr(row, attribute.key, value)
 
 
 def _identity(row: Any) -> str:

@@ -51,6 +51,7 @@ def list_jobs(
 async def get_job(
     job_id: str,
     unit: UnitDep,
+    request: Request,
     response: Response,
     wait: Annotated[
         int, Query(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for the job to finish.")
@@ -60,7 +61,8 @@ async def get_job(
     deadline = time.monotonic() + wait
     while True:
         job = await run_in_threadpool(_read, unit.parts.database, unit.principal, job_id)
-        if job.is_finished or time.monotonic() >= deadline:
+        over = job.is_finished or time.monotonic() >= deadline
+        if over or await request.is_disconnected():
             etag.tag(response, job.version)
             return describe_job(job)
         await asyncio.sleep(_POLL_S)
