@@ -10,6 +10,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.orm import Session
 
 from service.kit.database import Database
 
@@ -39,6 +40,13 @@ def pending_revisions(database: Database) -> list[str]:
     return [row.revision for row in reversed(list(script.iterate_revisions("head", present)))]
 
 
+def wait_for_turn(session: Session) -> None:
+    """Until this transaction ends, no other process migrates or sets up."""
+    # On SQLite every writer has been alone since its BEGIN IMMEDIATE.
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
 def _upgrade(connection: Connection, revision: str) -> None:
     config = _config(connection)
     present = MigrationContext.configure(connection).get_current_revision()
@@ -56,11 +64,9 @@ def _require_known(script: ScriptDirectory, present: str | None) -> None:
 
 
 def _with_lock(database: Database, work: Callable[[Connection], None]) -> None:
-    # SQLite's write lock and PostgreSQL's advisory lock let one process migrate; others wait.
     with database.session(write=True) as session, session.begin():
+        wait_for_turn(session)
         connection = session.connection()
-        if database.dialect == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         if database.dialect == "sqlite":
             connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
         work(connection)

@@ -8,12 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from service.kit.database import Base
 from service.kit.jobs import Job, run_inline
 from service.kit.parts import Parts
+
+# The log's default paints every local of every frame of an error, which takes a minute.
+structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
 
 PAIR_HEADER = "cell_line,compound_1,dose_1_um,compound_2,dose_2_um,viability_fraction"
 """Columns of the tables that :meth:`Lab.submit` is mostly given."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
@@ -32,12 +32,7 @@ class ApiKeyService:
         lacking = [scope for scope in granted if not self.principal.may(scope)]
         if lacking:
             raise Forbidden(f"A key cannot give what it does not have: {', '.join(lacking)}.")
-        if expires_at is not None and (expires_at.tzinfo is None or expires_at <= utcnow()):
-            message = "expires_at must be in the future and carry a time zone, such as Z."
-            raise Invalid(
-                message,
-                errors=[FieldError(code="expires_at", message=message, pointer="/expires_at")],
-            )
+        expires_at = None if expires_at is None else _in_future(expires_at)
         secret = new_secret()
         key = ApiKey(
             id=new_id("key"),
@@ -59,6 +54,18 @@ class ApiKeyService:
             key.revoked_at = utcnow()
         self.session.flush()
         return key
+
+
+def _in_future(moment: datetime) -> datetime:
+    """``moment`` as UTC; raises unless it is later than now and says in which zone."""
+    try:
+        if moment.tzinfo is not None and moment.astimezone(UTC) > utcnow():
+            return moment.astimezone(UTC)
+    except OverflowError:
+        pass  # beyond the year 9999 once it is UTC
+    message = "expires_at must be in the future and carry a time zone, such as Z."
+    errors = [FieldError(code="expires_at", message=message, pointer="/expires_at")]
+    raise Invalid(message, errors=errors)
 
 
 def create_workspace(session: Session, name: str) -> tuple[Workspace, str]:

@@ -7,19 +7,9 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-import structlog
 
 from tests.lab import Lab
 from tests.service.learning.bench import short_training, start_campaign
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _short_tracebacks() -> Iterator[None]:
-    """The log's default paints every local of every frame: arrays, for seconds."""
-    usual = structlog.get_config()["processors"]
-    structlog.configure(processors=[*usual[:-1], structlog.processors.KeyValueRenderer()])
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

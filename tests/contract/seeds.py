@@ -1,0 +1,240 @@
+"""A workspace that has been through a round already, so that the fuzzer meets real rows.
+
+What a worker would have learned is written down by hand: the contract of the API must not wait
+for a training, and must not depend on what a model believes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+
+from service.batches.documents import NUMBERS, parquet_of
+from service.batches.tables import Recommendation
+from service.kit.artifacts import ArtifactStore
+from service.kit.auth.tables import ApiKey
+from service.kit.database import Database, dump_json, utcnow
+from service.kit.ids import new_id
+from service.kit.jobs import Job
+from service.learning.tables import FittedModel, Prediction
+from tests.contract.live import LiveServer
+
+COMPOUNDS = ("Imatinib", "Vincristine", "Lapatinib", "Vorinostat")
+CELL_LINES = ("A375", "MCF7")
+Known = dict[str, list[str]]
+"""Parameter name -> values that lead to rows."""
+
+
+class Seeder:
+    """Fills the first workspace of a live server, over HTTP wherever HTTP can do it."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self.http = httpx2.Client(
+            base_url=server.url, headers={"Authorization": f"Bearer {server.keys_shown[0]}"}
+        )
+        self.database = Database(f"sqlite:///{server.database}")
+        self.artifacts = ArtifactStore(str(server.folder / "data" / "artifacts"))
+
+    def run(self) -> Known:
+        """Seed everything; returns what is known afterwards."""
+        compounds = self._post("/v1/compounds", {"compounds": [{"name": n} for n in COMPOUNDS]})
+        lines = [{"name": name, "features": {"TP53": 0.5}} for name in CELL_LINES]
+        cell_lines = self._post("/v1/cell-lines", {"cell_lines": lines})["items"]
+        names = {
+            "compound_id": [item["compound"]["id"] for item in compounds["items"]],
+            "cell_line_id": [item["id"] for item in cell_lines],
+        }
+        campaigns = [self._campaign(n) for n in ("Open", "Reshaped")]
+        known = {**names, "campaign_id": campaigns[:1], "spare_campaign_id": campaigns[1:]}
+        known |= self._assays(campaigns[0]) | self._learned(campaigns[0], names)
+        known |= self._accepted(campaigns[0], known["recommendation_id"][0])
+        known["key_id"] = [self._key(), self._key()]
+        known["spare_job_id"] = [
+            self._post(f"/v1/campaigns/{campaigns[0]}/recommendations", {})["id"] for _ in range(9)
+        ]
+        self.database.dispose()
+        self.http.close()
+        return known
+
+    def _campaign(self, name: str) -> str:
+        body = {
+            "name": name,
+            "compounds": list(COMPOUNDS),
+            "cell_lines": list(CELL_LINES),
+            "doses_um": [0.1, 1.0],
+        }
+        return str(self._post("/v1/campaigns", body)["id"])
+
+    def _assays(self, campaign_id: str) -> Known:
+        path = f"/v1/campaigns/{campaign_id}"
+        wells = [
+            {"cell_line": line, "doses": _doses(dose), "value": value, "plate": "P1"}
+            for line in CELL_LINES
+            for dose, value in (([0.1], 0.9), ([1.0], 0.4), ([0.1, 1.0], 0.3), ([], 1.0))
+        ]
+        table = {"quantity": "viability", "unit": "fraction", "measurements": wells}
+        submission = self._post(f"{path}/submissions", table)
+        measurements = self.http.get(f"{path}/measurements").json()["items"]
+        pairs = [["Imatinib", "Vorinostat"], ["Lapatinib", "Vorinostat"]]
+        marks = self._post(
+            f"{path}/marks", {"marks": [{"mark": "pin", "compounds": pair} for pair in pairs]}
+        )
+        return {
+            "submission_id": [submission["id"]],
+            "measurement_id": [row["id"] for row in measurements],
+            "mark_id": [row["id"] for row in marks["items"]],
+        }
+
+    def _learned(self, campaign_id: str, names: Known) -> Known:
+        with self.database.reading() as session:
+            workspace = session.query(ApiKey.workspace_id).limit(1).scalar()
+        owned = {"workspace_id": workspace, "campaign_id": campaign_id}
+        jobs = [_finished_job(owned, status) for status in ("succeeded", "failed")]
+        model = _model(owned, jobs[0].id, self._put_json(_blocks(names)))
+        ranked = [_candidate(row, names) for row in range(6)]
+        recommendation = _recommendation(owned, jobs[0].id, model.id, self._put_json(ranked))
+        recommendation.table_artifact = self.artifacts.put(parquet_of(ranked), "parquet")
+        prediction = _prediction(owned, jobs[1].id, model.id)
+        with self.database.writing() as session:
+            for row in (*jobs, model, recommendation, prediction):
+                session.add(row)
+                session.flush()
+        return {
+            "job_id": [job.id for job in jobs],
+            "model_id": [model.id],
+            "recommendation_id": [recommendation.id],
+            "prediction_id": [prediction.id],
+        }
+
+    def _accepted(self, campaign_id: str, recommendation_id: str) -> Known:
+        path = f"/v1/campaigns/{campaign_id}/batches"
+        body = {"recommendation_id": recommendation_id}
+        batches = [self._post(path, {**body, "ranks": ranks}) for ranks in ([1, 2], [3])]
+        return {
+            "batch_id": [batch["id"] for batch in batches],
+            "item_id": [item["id"] for batch in batches for item in batch["items"]],
+        }
+
+    def _key(self) -> str:
+        return str(self._post("/v1/api-keys", {"name": "spare", "scopes": ["read"]})["id"])
+
+    def _put_json(self, value: Any) -> str:
+        return self.artifacts.put(dump_json(value).encode(), "json")
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        response = self.http.post(path, json=body)
+        assert response.status_code < 300, response.text
+        return response.json()
+
+
+def _doses(amounts: list[float]) -> list[dict[str, Any]]:
+    return [{"compound": n, "dose_um": d} for n, d in zip(COMPOUNDS, amounts, strict=False)]
+
+
+def _finished_job(owned: dict[str, str], status: str) -> Job:
+    identifier, now = new_id("job"), utcnow()
+    return Job(
+        **owned,
+        id=identifier,
+        kind="recommend",
+        queue="train",
+        status=status,
+        attempt=1,
+        max_attempts=3,
+        args={},
+        priority=0,
+        ticket=f"{identifier}.1",
+        created_at=now,
+        finished_at=now,
+        version=1,
+    )
+
+
+def _model(owned: dict[str, str], job_id: str, blocks: str) -> FittedModel:
+    return FittedModel(
+        **owned,
+        id=new_id("mdl"),
+        job_id=job_id,
+        name="bnn_gaussian",
+        score="bliss_mean",
+        n_wells=8,
+        n_blocks=2,
+        snapshot=blocks,
+        weights=blocks,
+        metadata_artifact=blocks,
+        blocks=blocks,
+        evidence={"rmse": 1.0},
+        excluded=[],
+        seed=1,
+        device="cpu",
+        device_reason="written by hand",
+        versions={},
+    )
+
+
+def _recommendation(
+    owned: dict[str, str], job_id: str, model_id: str, candidates: str
+) -> Recommendation:
+    return Recommendation(
+        **owned,
+        id=new_id("rec"),
+        job_id=job_id,
+        model_id=model_id,
+        round=1,
+        rules={"max_per_compound": None},
+        seed=1,
+        n_pool=12,
+        n_ranked=6,
+        n_batch=3,
+        reason="written by hand",
+        timings={},
+        candidates=candidates,
+    )
+
+
+def _prediction(owned: dict[str, str], job_id: str, model_id: str) -> Prediction:
+    numbers = dict.fromkeys(("mean", "sd", "q05", "q50", "q95", "epistemic_sd"), 0.5)
+    item = {"cell_line": "A375", "doses": [], "quantity": "score", "hit_probability": 0.5}
+    return Prediction(
+        **owned,
+        id=new_id("prd"),
+        job_id=job_id,
+        model_id=model_id,
+        n_items=1,
+        items=[{**item, **numbers, "observation_sd": 0.5}],
+    )
+
+
+def _blocks(names: Known) -> list[dict[str, Any]]:
+    return [
+        {
+            "compounds": names["compound_id"][:2],
+            "compound_names": COMPOUNDS[:2],
+            "cell_line": line,
+            "cell_line_name": name,
+            "score": 5.0,
+            "standard_error": 1.0,
+            "n_wells": 1,
+            "is_hit": False,
+        }
+        for line, name in zip(names["cell_line_id"], CELL_LINES, strict=True)
+    ]
+
+
+def _candidate(row: int, names: Known) -> dict[str, Any]:
+    pair = [(0, 2), (0, 3), (1, 2), (1, 3), (2, 3), (2, 3)][row]
+    line = 0 if row < 5 else 1
+    return {
+        "rank": row + 1,
+        "in_batch": row < 3,
+        "batch_position": row + 1 if row < 3 else None,
+        "compounds": [
+            {"id": names["compound_id"][i], "name": COMPOUNDS[i], "doses_um": [0.1, 1.0]}
+            for i in pair
+        ],
+        "cell_line": {"id": names["cell_line_id"][line], "name": CELL_LINES[line]},
+        **dict.fromkeys(NUMBERS, 0.5),
+        "nearest_measured": None,
+        "reason": "written by hand",
+    }
