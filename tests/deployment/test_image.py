@@ -45,7 +45,8 @@ def test_compose_starts_without_a_graphics_card() -> None:
         assert ("deploy" in service) == ("profiles" in service) == (name == "worker-gpu")
     (device,) = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
-    assert "TORCH_INDEX" in SERVICES["worker-gpu"]["build"]["args"]
+    assert SERVICES["worker"]["build"]["args"]["TORCH_INDEX"] == "${TORCH_INDEX:-}"
+    assert SERVICES["worker-gpu"]["build"]["args"]["TORCH_INDEX"] == "${TORCH_GPU_INDEX:-}"
 
 
 def test_compose_migrates_once_before_anything_else() -> None:
