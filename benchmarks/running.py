@@ -75,7 +75,7 @@ def running_service(*options: str) -> Iterator[Running]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        log = open(Path(folder) / "log", "w+b")
+        log = open(Path(folder) / "log", "w+b")  # noqa: SIM115 - the child's, for its life
         command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
         process = subprocess.Popen(
             [*command, "--data-dir", f"{folder}/data", *options], stdout=log, stderr=log

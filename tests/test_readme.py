@@ -1,4 +1,4 @@
-"""The README tells the truth: its walk-through is run as it stands, and its links lead somewhere."""
+"""The README tells the truth: its walk-through is run as it stands, its links lead somewhere."""
 
 from __future__ import annotations
 

@@ -276,10 +276,13 @@ def _answer_operational(request: Request, error: Exception) -> JSONResponse:
 
 def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("unexpected error", exc_info=error)
+    # This one is answered outside of the middleware that names all others.
+    name = getattr(request.state, "request_id", None)
     return problem_response(
         request,
         500,
         "internal",
         "Something went wrong on our side",
         "Nothing was changed. Quote the instance id to the operator.",
+        headers={"X-Request-ID": name} if name else None,
     )

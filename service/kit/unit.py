@@ -17,6 +17,7 @@ from service.kit.auth.principal import Principal
 from service.kit.auth.verify import authenticate, bearer
 from service.kit.body import ReceivedBody, parse_json, receive, require_json
 from service.kit.idempotency import store
+from service.kit.names import duplicates
 from service.kit.parts import Parts
 from service.kit.problems import Conflict, FieldError, Forbidden, Invalid
 from service.settings import Settings
@@ -166,15 +167,21 @@ def _query_names(dependant: Dependant) -> set[str]:
 def _check_query(route: APIRoute, request: Request) -> None:
     """Refuse what nobody reads: a misspelt ``dry_run`` must not store anything."""
     known = _query_names(route.dependant)
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        names = ", ".join(sorted(known)) or "none"
-        message = f"There is no such query parameter here. Known: {names}."
-        errors = [
-            FieldError(code="unknown_parameter", message=message, pointer=f"query/{name[:60]}")
-            for name in unknown
-        ]
-        raise Invalid(f"query/{unknown[0][:60]}: {message}", errors=errors)
+    names = [name for name, _ in request.query_params.multi_items()]
+    hint = f"There is no such query parameter here. Known: {', '.join(sorted(known)) or 'none'}."
+    errors = [_query_error("unknown_parameter", name, hint) for name in names if name not in known]
+    # None of ours is a list, so one of two values would silently win.
+    errors += [
+        _query_error("repeated_parameter", name, "Give this parameter once.")
+        for name in duplicates(names)
+        if name in known
+    ]
+    if errors:
+        raise Invalid(f"{errors[0].pointer}: {errors[0].message}", errors=errors)
+
+
+def _query_error(code: str, name: str, message: str) -> FieldError:
+    return FieldError(code=code, message=message, pointer=f"query/{name[:60]}")
 
 
 def _check_scopes(route: APIRoute, principal: Principal) -> None:

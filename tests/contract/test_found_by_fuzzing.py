@@ -43,6 +43,13 @@ def test_an_empty_cursor_does_not_start_again_at_the_first_page(http: httpx2.Cli
     assert http.get("/v1/compounds?cursor=").status_code == 422
 
 
+def test_a_parameter_that_is_given_twice_is_not_guessed(http: httpx2.Client, known: Known) -> None:
+    path = f"/v1/campaigns/{known['campaign_id'][0]}/submissions?dry_run=true&dry_run=false"
+    answer = http.post(path, content="x", headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["code"] == "repeated_parameter"
+
+
 def test_a_misspelt_dry_run_stores_nothing(http: httpx2.Client, known: Known) -> None:
     path = f"/v1/campaigns/{known['campaign_id'][0]}/submissions?dryrun=true"
     table = "cell_line,compound_1,dose_1_um,viability_fraction\nA375,Imatinib,0.1,0.77\n"

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.parameters import ParameterLocation
+from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from tests.contract.live import ROOT, LiveServer
 from tests.contract.seeds import CELL_LINES, COMPOUNDS, Known
@@ -61,7 +62,10 @@ schema = schemathesis.openapi.from_path(ROOT / "openapi.json", config=_config)
 def test_answers_as_documented(case: Case, server: LiveServer, known: Known) -> None:
     lead_to_rows(case, known)
     headers = {"Authorization": f"Bearer {server.keys_shown[0]}"}
-    case.call_and_validate(server.url, headers=headers, timeout=30)
+    # An empty list in a query is not there any more once it is written into a URL.
+    vanishes = any(value in ([], {}) for value in (case.query or {}).values())
+    skipped = [negative_data_rejection] if vanishes else []
+    case.call_and_validate(server.url, headers=headers, excluded_checks=skipped, timeout=30)
 
 
 def test_the_log_of_the_fuzzed_server_has_no_traceback(server: LiveServer) -> None:
