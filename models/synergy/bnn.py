@@ -42,7 +42,7 @@ from models.synergy.training import (
 )
 
 NAME = "bnn_gaussian"
-VERSION = 1
+VERSION = 2
 MIN_ROWS = 5
 HELD_OUT_SHARE = 0.15
 MIN_HELD_OUT = 6

@@ -6,14 +6,15 @@ For compound a in cell line l:
 For the pair:
     p = v_a * v_b                                    (the bilinear form, elementwise)
     q = 1.5 silu((u_a + u_b) / sqrt 2 + M p + bias)
-    f = w_q q + (s_a + s_b) / sqrt 2 + w_p p + main_a + main_b + main_l
+    g = w_q q + (s_a + s_b) / sqrt 2 + w_p p + main_a + main_b + main_l
         + effect_al + effect_bl + effect_ab
+    f = w(g)                                         (a learned bend, :mod:`models.synergy.warp`)
 
 Sums and products of the two compounds commute in floating point, so swapping them gives the same
-bits. The last line are random effects of a linear mixed model: there the mean-field posterior has
-the exact mean, whereas a wide mean-field network alone prunes itself towards its prior (Coker et
-al. 2022, arXiv 2106.07052). Effects of combinations never measured follow the prior, addressed by
-name (:mod:`models.pharmacology.random_numbers`), so that each draw is one function of all pairs.
+bits. The effects in g are random effects of a linear mixed model: there the mean-field posterior
+has the exact mean, whereas a wide mean-field network alone prunes itself towards its prior (Coker
+et al. 2022, arXiv 2106.07052). Effects of combinations never measured follow the prior, addressed
+by name (:mod:`models.pharmacology.random_numbers`), so that each draw is one function of all pairs.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from models.bayes.layers import (
 from models.pharmacology.random_numbers import combine, normals
 from models.screen import Candidates, IntArray
 from models.synergy.inputs import InputTables
+from models.synergy.warp import Warp
 
 HIDDEN = 16
 """Width of the encoding of a compound in a cell line."""
@@ -51,6 +53,10 @@ EFFECT_START = 0.15
 """Starting standard deviation of random effects as a share of their prior scale."""
 MIN_DF = 3.0
 """Fewest degrees of freedom of the observation noise: its variance must exist."""
+DF_START = 4.0
+"""Median of the log-normal prior of the degrees of freedom above ``MIN_DF``, and the start."""
+DF_LOG_SD = 0.5
+"""Narrow, so that rare true hits are not explained as noise with ever heavier tails."""
 
 PRIOR = {
     "fingerprint": 0.25,
@@ -161,7 +167,8 @@ class Network(nn.Module):
         self.effect_single = _effects(sizes.n_single_effects, PRIOR["effect_single"], g)
         self.effect_pair = _effects(sizes.n_pair_effects, PRIOR["effect_pair"], g)
         self.log_noise = nn.Parameter(torch.tensor(-0.5))
-        self.log_df = nn.Parameter(torch.tensor(math.log(4.0)))
+        self.log_df = nn.Parameter(torch.tensor(math.log(DF_START)))
+        self.warp = Warp()
 
     def forward(self, rows: Rows, tables: InputTables, generator: torch.Generator) -> Tensor:
         """``(rows,)`` scores, one independent draw a row (training only)."""
@@ -178,12 +185,18 @@ class Network(nn.Module):
             self.bilinear.moments(product),
             *self._effect_moments(rows),
         )
-        return draw_moments(output, generator)[:, 0]
+        bent: Tensor = self.warp(draw_moments(output, generator)[:, 0])
+        return bent
 
     def kl(self) -> Tensor:
         """Scalar, nats, summed over every weight of every layer."""
         weights = [m for m in self.modules() if isinstance(m, GaussianWeight)]
         return torch.stack([weight.kl() for weight in weights]).sum()
+
+    def penalty(self) -> Tensor:
+        """Minus the log prior of the parameters that have no posterior; a scalar, nats."""
+        df = (self.log_df - math.log(DF_START)) / DF_LOG_SD
+        return self.warp.penalty() + 0.5 * df.square()
 
     def noise(self) -> tuple[Tensor, Tensor]:
         """Scale and degrees of freedom of the observation noise."""
@@ -240,6 +253,7 @@ class Worlds:
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.n, self.seed, self.tables, self.effects = n, seed, tables, effects
+        self.warp = network.warp
         self.linear: dict[str, LinearDraws] = {}
         self.embedded: dict[str, Tensor] = {}
         for name, layer in network.named_children():
@@ -265,7 +279,8 @@ class Worlds:
         skip = self.linear["skip"](hidden * HALF) + self._single_effects(singles)
         score = score + (skip[:, at_a] + skip[:, at_b]) + self.linear["bilinear"](product)
         score = score + self.embedded["main_cell_line"][:, rows.cell_line]
-        return score[..., 0] + self._pair_effects(candidates)
+        bent: Tensor = self.warp(score[..., 0] + self._pair_effects(candidates))
+        return bent
 
     def _encode(self, singles: Tensor) -> Tensor:
         """``(n, u, HIDDEN)`` encodings of ``(u,)`` positions of (compound, cell line)."""

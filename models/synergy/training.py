@@ -1,7 +1,8 @@
 """Fitting the variational network: the loss, the schedule and when to stop.
 
 Loss per row, for N training rows whatever the minibatch (Blundell et al. 2015, eq. 8, with the
-KL spread evenly): mean over the minibatch of -log p(y | f) + KL / N.
+KL spread evenly): mean over the minibatch of -log p(y | f) + KL / N. The KL stands with minus the
+log prior of the few parameters that are point estimates (noise tails and the bend of the output).
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ class Trainer:
         likelihood = student_log_density(
             batch.score - score, noise_scale(learned, batch.known_sd), df
         )
-        loss = negative_elbo(likelihood, self.network.kl(), len(self.data))
+        prior = self.network.kl() + self.network.penalty()
+        loss = negative_elbo(likelihood, prior, len(self.data))
         if not math.isfinite(loss.item()):
             raise NonFiniteLossError(f"the loss is {loss.item()} at step {step + 1} of training")
         self.optimizer.zero_grad(set_to_none=True)
