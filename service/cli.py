@@ -63,6 +63,7 @@ def serve(
     import uvicorn
 
     from service.app import create_app
+    from service.kit.bounded_http import BoundedHttp
     from service.kit.jobs.supervisor import Supervisor
     from service.kit.parts import Parts
     from service.setup import prepare
@@ -95,6 +96,7 @@ def serve(
             create_app(settings, parts),
             host=settings.host,
             port=settings.port,
+            http=BoundedHttp,
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=5,

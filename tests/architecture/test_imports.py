@@ -32,7 +32,7 @@ ONLY = {
     "alembic": ["migrations.*"],
     "fastapi": HTTP,
     "starlette": HTTP,
-    "uvicorn": ["service.cli"],
+    "uvicorn": ["service.cli", "service.kit.bounded_http"],
     "typer": ["service.cli"],
     "jinja2": ["service.web.*"],
     "httpx2": ["service.demo.*"],

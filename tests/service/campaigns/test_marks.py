@@ -61,9 +61,8 @@ class TestWriting:
             lab.ok(lab.patch(f"/v1/campaigns/{campaign['id']}", {"status": status}, 1))
         assert lab.ok(mark(lab, campaign, item("pin", "AB")))["written"] == 1
 
-    @pytest.mark.parametrize(
-        ("items", "expected"),
-        [
+    def test_refusals_write_nothing(self, lab, campaign, subtests):
+        for items, expected in [
             ([item("pin", ["A", "Z"])], ("unknown_compound", "/marks/0/compounds/1")),
             ([item("pin", "AA")], ("same_compound", "/marks/0/compounds")),
             ([item("pin", "AB", "Z")], ("unknown_cell_line", "/marks/0/cell_line")),
@@ -72,13 +71,11 @@ class TestWriting:
             ([item("like", "AB")], ("literal_error", "/marks/0/mark")),
             ([item("pin", "ABC")], ("too_long", "/marks/0/compounds")),
             ([], ("too_short", "/marks")),
-        ],
-    )
-    def test_refusals_write_nothing(self, lab, campaign, items, expected):
-        good = [item("ban", "BC")] if items else []
-        with lab.untouched():
-            problem = lab.refused(mark(lab, campaign, *items, *good), 422)
-        assert codes(problem)[0] == expected
+        ]:
+            good = [item("ban", "BC")] if items else []
+            with subtests.test(str(expected)), lab.untouched():
+                problem = lab.refused(mark(lab, campaign, *items, *good), 422)
+                assert codes(problem)[0] == expected
         assert marks(lab, campaign) == []
 
     def test_a_pin_on_a_pair_that_the_campaign_does_not_allow(self, lab):

@@ -94,9 +94,8 @@ class TestOpening:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize(
-        ("more", "code", "pointer", "words"),
-        [
+    def test_rules(self, lab, stock, subtests):
+        for more, code, pointer, words in [
             ({"compounds": ["A", "Z"]}, "unknown_compound", "/compounds/1", "POST /v1/compounds"),
             ({"compounds": ["A", "Cees"]}, "unknown_compound", "/compounds/1", "'Cee'"),
             ({"compounds": ["A", "a"]}, "repeated", "/compounds/1", "'A'"),
@@ -108,13 +107,11 @@ class TestRefusals:
             ({"pairs": [["C", "Cee"]]}, "same_compound", "/pairs/0", "needs two"),
             ({"pairs": [["A", "Z"]]}, "unknown_compound", "/pairs/0/1", "campaign first"),
             ({"doses_um": ...}, "doses", "/compounds/0/doses_um", "dose_range"),
-        ],
-    )
-    def test_rules(self, lab, stock, more, code, pointer, words):
-        with lab.untouched():
-            problem = lab.refused(open_campaign(lab, **more), 422)
-        assert codes(problem)[0] == (code, pointer)
-        assert words in problem["detail"]
+        ]:
+            with subtests.test(str(more)), lab.untouched():
+                problem = lab.refused(open_campaign(lab, **more), 422)
+                assert codes(problem)[0] == (code, pointer)
+                assert words in problem["detail"]
 
     def test_every_unknown_name_is_listed(self, lab, stock):
         with lab.untouched():
@@ -128,9 +125,8 @@ class TestRefusals:
             problem = lab.refused(open_campaign(lab, **more), 422)
         assert codes(problem) == [("unknown_compound", "/pairs/0/1")]
 
-    @pytest.mark.parametrize(
-        ("more", "pointer"),
-        [
+    def test_what_breaks_the_schema(self, lab, stock, subtests):
+        for more, pointer in [
             ({"name": " "}, "/name"),
             ({"compounds": ["A"]}, "/compounds"),
             ({"compounds": ["A", 5]}, "/compounds/1"),
@@ -155,25 +151,20 @@ class TestRefusals:
             ({"learning": {"kappa": -1}}, "/learning/kappa"),
             ({"pairs": [["A"]]}, "/pairs/0"),
             ({"pairs": [["A", "B", "C"]]}, "/pairs/0"),
-        ],
-    )
-    def test_what_breaks_the_schema(self, lab, stock, more, pointer):
-        with lab.untouched():
-            problem = lab.refused(open_campaign(lab, **more), 422)
-        assert problem["errors"][0]["pointer"] == pointer
+        ]:
+            with subtests.test(str(more)[:60]), lab.untouched():
+                problem = lab.refused(open_campaign(lab, **more), 422)
+                assert problem["errors"][0]["pointer"] == pointer
 
-    @pytest.mark.parametrize(
-        "spread",
-        [
+    def test_ranges_that_are_none(self, lab, stock, subtests):
+        for spread in [
             {"min_um": 1.0, "max_um": 1.0, "levels": 2},
             {"min_um": 2.0, "max_um": 1.0, "levels": 2},
             {"min_um": 1.0, "max_um": 10.0, "levels": 1},
             {"min_um": 1.0, "max_um": 1.001, "levels": 10},
-        ],
-    )
-    def test_ranges_that_are_none(self, lab, stock, spread):
-        with lab.untouched():
-            lab.refused(open_campaign(lab, doses_um=..., dose_range=spread), 422)
+        ]:
+            with subtests.test(str(spread)), lab.untouched():
+                lab.refused(open_campaign(lab, doses_um=..., dose_range=spread), 422)
 
 
 class TestOtherWorkspaces:

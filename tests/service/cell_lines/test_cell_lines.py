@@ -46,22 +46,19 @@ class TestRegistering:
             problem = lab.refused(register(lab, {"name": "X"}, {"name": "Y"}, {"name": "x"}), 422)
         assert "rows 0 and 2" in problem["detail"]
 
-    @pytest.mark.parametrize(
-        ("line", "pointer"),
-        [
+    def test_what_breaks_the_schema(self, lab, subtests):
+        for line, pointer in [
             ({"name": "X", "cellosaurus_id": "0132"}, "/cell_lines/0/cellosaurus_id"),
             ({"name": "X", "tissue": ""}, "/cell_lines/0/tissue"),
             ({"name": "X", "features": {"TP53": "high"}}, "/cell_lines/0/features/TP53"),
             ({"name": "X", "features": {"TP53": True}}, "/cell_lines/0/features/TP53"),
             ({"name": "X", "features": {"TP53": 1e13}}, "/cell_lines/0/features/TP53"),
             ({"name": "X", "features": {"a/b~c": None}}, "/cell_lines/0/features/a~1b~0c"),
-        ],
-    )
-    def test_what_breaks_the_schema(self, lab, line, pointer):
-        with lab.untouched():
-            problem = lab.refused(register(lab, line), 422)
-        assert problem["errors"][0]["pointer"] == pointer
-        assert problem["errors"][0]["row"] == 0
+        ]:
+            with subtests.test(pointer), lab.untouched():
+                problem = lab.refused(register(lab, line), 422)
+                assert problem["errors"][0]["pointer"] == pointer
+                assert problem["errors"][0]["row"] == 0
 
     @pytest.mark.parametrize(
         ("value", "status"), [("NaN", 400), ("-Infinity", 400), ("1e400", 422)]

@@ -188,11 +188,12 @@ class TestRefusals:
         with lab.untouched():
             lab.refused(ask(lab, campaign), 422)
 
-    @pytest.mark.parametrize("model_id", ["latest", "mdl_x", 7])
-    def test_what_is_no_id(self, lab, campaign, model_id):
-        with lab.untouched():
-            problem = lab.refused(ask(lab, campaign, item("X", A=1.0), model_id=model_id), 422)
-        assert codes(problem)[0][1] == "/model_id"
+    def test_what_is_no_id(self, lab, subtests):
+        campaign = open_campaign(lab)
+        for model_id in ("latest", "mdl_x", 7):
+            with subtests.test(str(model_id)), lab.untouched():
+                problem = lab.refused(ask(lab, campaign, item("X", A=1.0), model_id=model_id), 422)
+                assert codes(problem)[0][1] == "/model_id"
 
     def test_of_another_workspace(self, lab, other_lab, campaign, model):
         prediction = predict(lab, campaign, item("X", A=None, B=None))

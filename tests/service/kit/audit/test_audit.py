@@ -208,9 +208,9 @@ class TestReading:
         assert column(own, "action") == ["campaign.created", "campaign.changed"]
         assert own == [event for event in everything if event["subject_id"] == campaign["id"]]
 
-    @pytest.mark.parametrize("subject", ["", "x'y", "a%", "A" * 81])
-    def test_subjects_that_are_none(self, lab, subject):
-        lab.refused(lab.get("/v1/audit-events", params={"subject_id": subject}), 422)
+    def test_subjects_that_are_none(self, lab):
+        for subject in ("", "x'y", "a%", "a" * 81):
+            lab.refused(lab.get("/v1/audit-events", params={"subject_id": subject}), 422)
 
     def test_of_another_workspace(self, lab, other_lab):
         campaign = lab.campaign()

@@ -79,9 +79,8 @@ class TestCreating:
         for hidden in (secret, verify.hash_secret(secret)):
             assert hidden not in str(kept)
 
-    @pytest.mark.parametrize(
-        ("body", "pointer"),
-        [
+    def test_refusals(self, lab, subtests):
+        for body, pointer in [
             ({"name": " "}, "/name"),
             ({"scopes": []}, "/scopes"),
             ({"scopes": ["root"]}, "/scopes/0"),
@@ -91,12 +90,10 @@ class TestCreating:
             ({"expires_at": "soon"}, "/expires_at"),
             ({"expires_at": "9999-12-31T23:59:59-12:00"}, "/expires_at"),
             ({"key": "mine"}, "/key"),
-        ],
-    )
-    def test_refusals(self, lab, body, pointer):
-        with lab.untouched():
-            problem = lab.refused(create(lab, **body), 422)
-        assert codes(problem)[0][1] == pointer
+        ]:
+            with subtests.test(str(body)), lab.untouched():
+                problem = lab.refused(create(lab, **body), 422)
+                assert codes(problem)[0][1] == pointer
 
     def test_nobody_gives_what_he_does_not_have(self, lab):
         narrow = Principal(lab.workspace_id, "key_narrow", frozenset({"read", "models:run"}))

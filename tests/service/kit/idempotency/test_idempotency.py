@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import select, update
 
 from service.compounds.service import CompoundService
@@ -108,17 +107,19 @@ class TestMisuse:
         lab.ok(lab.request("POST", "/v1/compounds", content=one, headers=headers))
         lab.refused(lab.request("POST", "/v1/compounds", content=two, headers=headers), 422)
 
-    @pytest.mark.parametrize("key", ["", "x" * 256, "k\u00e9y", "tab\tkey"])
-    def test_what_is_no_key(self, lab, key):
-        with lab.untouched():
-            problem = lab.refused(post(lab, key=key.encode()), 422)
-        assert codes(problem) == [("idempotency_key", "header/Idempotency-Key")]
+    def test_what_is_no_key(self, lab, subtests):
+        for key in ("", "x" * 256, "k\u00e9y", "tab\tkey"):
+            with subtests.test(repr(key[:5])), lab.untouched():
+                problem = lab.refused(post(lab, key=key.encode()), 422)
+                assert codes(problem) == [("idempotency_key", "header/Idempotency-Key")]
 
-    @pytest.mark.parametrize("key", ["x", "x" * 255, "a b;c='%\"", "../../etc"])
-    def test_what_is_one(self, lab, key):
-        first, second = post(lab, key=key), post(lab, key=key)
-        assert second.headers["idempotency-replayed"] == "true"
-        assert second.content == first.content
+    def test_what_is_one(self, lab, subtests):
+        for number, key in enumerate(["x", "x" * 255, "a b;c='%\"", "../../etc"]):
+            body = {"compounds": [{"name": f"C{number}"}]}
+            with subtests.test(key[:10]):
+                first, second = post(lab, body, key), post(lab, body, key)
+                assert second.headers["idempotency-replayed"] == "true"
+                assert second.content == first.content
 
     def test_it_has_no_meaning_where_nothing_is_posted(self, lab):
         identifier = lab.compounds("A")[0]
