@@ -9,14 +9,18 @@ import threading
 import time
 from datetime import datetime
 
+import structlog
 from fastapi import Request
 from fastapi.security import HTTPBearer
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from service.kit.auth.principal import Principal
 from service.kit.auth.tables import ApiKey
 from service.kit.database import Database, utcnow
 from service.kit.problems import Unauthenticated
+
+log = structlog.get_logger(__name__)
 
 _PREFIX = "nr"
 _TOUCH_EVERY_S = 300.0
@@ -78,5 +82,9 @@ def _touch(database: Database, key_id: str, now: datetime) -> None:
         if clock - _touched.get(key_id, -_TOUCH_EVERY_S) < _TOUCH_EVERY_S:
             return
         _touched[key_id] = clock
-    with database.writing() as session:
-        session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now))
+    try:
+        with database.writing() as session:
+            session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now))
+    except OperationalError as error:
+        # A long import holds SQLite's write lock; that is no reason to turn a reader away.
+        log.warning("last use of a key not noted", key=key_id, error=str(error.orig))

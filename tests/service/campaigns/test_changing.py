@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lab import codes, column
+from tests.lab import at_once, codes, column
 
 STEPS = {
     "draft": {"open", "closed"},
@@ -100,6 +100,12 @@ class TestChanging:
         with lab.untouched():
             lab.refused(change(lab, campaign, name="Second"), 412)
         assert lab.ok(lab.get(path(campaign)))["name"] == "First"
+
+    def test_two_changes_at_the_same_moment(self, lab, campaign):
+        answers = at_once(*(lambda n=name: change(lab, campaign, name=n) for name in "ABCD"))
+        assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412]
+        (winner,) = [answer.json() for answer in answers if answer.status_code == 200]
+        assert lab.ok(lab.get(path(campaign))) == winner
 
     def test_without_a_version(self, lab, campaign):
         with lab.untouched():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lab import codes, column
+from tests.lab import at_once, codes, column
 
 
 @pytest.fixture
@@ -100,6 +100,16 @@ class TestWriting:
             lab.refused(mark(lab, campaign, item("ban", "AB")), 409)
             lab.refused(lab.delete(path(campaign, pin)), 409)
         assert marks(lab, campaign) == [pin]
+
+
+class TestAtOnce:
+    def test_one_block_has_one_mark(self, lab, campaign):
+        answers = at_once(
+            lambda: mark(lab, campaign, item("pin", "AB", "X")),
+            lambda: mark(lab, campaign, item("ban", "BA", "X")),
+        )
+        assert 201 in {answer.status_code for answer in answers} <= {201, 409}
+        assert len(marks(lab, campaign)) == 1
 
 
 class TestRemoving:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lab import codes
+from tests.lab import at_once, codes
 
 IMATINIB = "Cc1ccc(NC(=O)c2ccc(CN3CCN(C)CC3)cc2)cc1Nc1nccc(-c2cccnc2)n1"
 MESYLATE = f"{IMATINIB}.CS(=O)(=O)O"
@@ -103,6 +103,24 @@ class TestIdentity:
         assert pyridone["outcome"] == "existing"
         with parts.database.reading() as session:
             assert session.get(Compound, pyridone["compound"]["id"]).fingerprint == before
+
+
+class TestAtOnce:
+    def test_one_structure_under_two_names_is_one_compound(self, lab):
+        answers = at_once(
+            *(
+                lambda name=name: register(lab, {"name": name, "smiles": ASPIRIN})
+                for name in ("Aspirin", "ASA", "Aspro")
+            )
+        )
+        assert 201 in {answer.status_code for answer in answers} <= {201, 409}
+        assert len(lab.every("/v1/compounds")) == 1
+
+    def test_one_name_is_one_compound(self, lab):
+        answers = at_once(*[lambda: register(lab, {"name": "Antibody"})] * 3)
+        assert 201 in {answer.status_code for answer in answers} <= {201, 409}
+        assert len(lab.every("/v1/compounds")) == 1
+        assert lab.rows()["compound_alias"] == 1
 
 
 class TestRefusals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,12 +78,13 @@ def test_a_campaign_from_start_to_stop_and_another_in_the_same_folder(tmp_path: 
         "Round 2 of 2",
         "batch of 8 accepted and in the lab",
         "8 blocks measured, 72 wells submitted, batch done",
-        "The rounds measured 16 of 68 blocks",
         "Compounds + cell line ",
         "service stopped",
         f"nextround serve --data-dir {folder}",
     ):
         assert expected in text
+    # The cap on uses of one of only eight compounds may leave a batch one short.
+    assert re.search(r"The rounds measured 1[56] of 68 blocks", text)
     assert (folder / "nextround.db").exists()
     code, text = play(DemoOptions(plan=Plan(rounds=1, batch=6, seed=1), data_dir=folder))
     assert code == 0, text
@@ -102,6 +104,8 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, number: int) 
             stdout=file,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            # A shell that runs the tests in the background has SIGINT ignored, and we inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         _wait_for(log, "single-agent wells submitted", demo)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from service.kit.auth import verify
 from service.kit.auth.principal import Principal
@@ -181,6 +182,15 @@ class TestLastUse:
         expire(lab, made)
         lab.with_key(made["key"]).get("/v1/workspace")
         assert stored(lab, made).last_used_at is None
+
+    def test_a_database_that_is_busy_does_not_turn_a_reader_away(self, lab, monkeypatch):
+        made = lab.ok(create(lab))
+
+        def busy():
+            raise OperationalError("BEGIN IMMEDIATE", {}, Exception("database is locked"))
+
+        monkeypatch.setattr(lab.parts.database, "writing", busy)
+        assert lab.with_key(made["key"]).get("/v1/workspace").status_code == 200
 
     def test_it_leaves_no_event(self, lab):
         made = lab.ok(create(lab))
