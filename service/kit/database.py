@@ -29,6 +29,7 @@ NAMING_CONVENTION = {
 
 _WRITE = "nextround_write"
 _SQLITE_BUSY_MS = 20_000
+_SQLITE_POOL = 40  # as many as FastAPI has threads
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -126,6 +127,8 @@ def _create_engine(url: str, pool_size: int) -> Engine:
             json_serializer=dump_json,
             hide_parameters=True,  # a lab's structures do not belong into the log
             connect_args={"check_same_thread": False, "timeout": _SQLITE_BUSY_MS / 1000},
+            # Connections beyond the pool are opened and closed again for every request.
+            **({"pool_size": _SQLITE_POOL} if parsed.database else {}),
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
