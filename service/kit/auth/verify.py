@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import threading
-import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from fastapi import Request
@@ -23,9 +21,7 @@ from service.kit.problems import Unauthenticated
 log = structlog.get_logger(__name__)
 
 _PREFIX = "nr"
-_TOUCH_EVERY_S = 300.0
-_touched: dict[str, float] = {}
-_touch_lock = threading.Lock()
+_NOTE_EVERY = timedelta(minutes=5)
 
 bearer = HTTPBearer(
     scheme_name="ApiKey",
@@ -62,7 +58,7 @@ def authenticate(database: Database, request: Request) -> Principal:
         raise Unauthenticated("The API key is not known here. Check it, or ask for a new one.")
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
         raise Unauthenticated("The API key has expired or was revoked. Ask for a new one.")
-    _touch(database, key.id, now)
+    _note_use(database, key, now)
     return Principal(key.workspace_id, key.id, frozenset(map(str, key.scopes)))
 
 
@@ -75,16 +71,13 @@ def _split(header: str | None) -> tuple[str, str]:
     return f"key_{parts[1]}", parts[2]
 
 
-def _touch(database: Database, key_id: str, now: datetime) -> None:
-    """Remember the last use, seldom, so that reading does not become writing."""
-    clock = time.monotonic()
-    with _touch_lock:
-        if clock - _touched.get(key_id, -_TOUCH_EVERY_S) < _TOUCH_EVERY_S:
-            return
-        _touched[key_id] = clock
+def _note_use(database: Database, key: ApiKey, now: datetime) -> None:
+    """Remember the last use, seldom and without waiting: reading must not become writing."""
+    if key.last_used_at is not None and now - key.last_used_at < _NOTE_EVERY:
+        return
     try:
-        with database.writing() as session:
-            session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now))
+        with database.writing_at_once() as session:
+            session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
     except OperationalError as error:
-        # A long import holds SQLite's write lock; that is no reason to turn a reader away.
-        log.warning("last use of a key not noted", key=key_id, error=str(error.orig))
+        # A long import holds SQLite's write lock; the next request notes it.
+        log.info("last use of a key not noted", key=key.id, error=str(error.orig))

@@ -22,6 +22,12 @@ from service.demo.simulated import SimulatedLab
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.fixture(autouse=True)
+def _width_of_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are as long as in a log, whatever ``COLUMNS`` the tests were started with."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def tiny_lab(options: DemoOptions) -> SimulatedLab:
     return SimulatedLab(n_compounds=8, n_cell_lines=3, n_doses=3, seed=options.plan.seed)
 
