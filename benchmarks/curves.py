@@ -17,10 +17,11 @@ import numpy as np
 import torch
 
 from models.evaluation.oneil import ScreenFolder, load_oneil_layout
-from models.objectives.scores import SCORES, measure_blocks
+from models.objectives.scores import measure_blocks
 from models.objectives.treatments import excess_profile
 from models.pharmacology.dose_response import CurveTable, fit_curves
 from models.pharmacology.hill import hill
+from models.pharmacology.score_rules import SCORES
 from models.pharmacology.simulate import simulate_screen
 
 T = TypeVar("T")

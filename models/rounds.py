@@ -36,7 +36,7 @@ from models.screen import (
     no_progress,
 )
 from models.synergy.evidence import measure_evidence
-from models.synergy.inputs import Features
+from models.synergy.inputs import Features, Training
 from models.synergy.registry import ModelPosterior, find_model, load, save
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "save_fitted",
     "score_pool",
     "select",
+    "training_of",
 ]
 
 
@@ -200,11 +201,10 @@ def fit(
             "reason": reason,
         }
         return Fitted(None, evidence, reason, time.perf_counter() - started)
-    model, features = find_model(rules.model), features_of(screen, prepared.curves)
+    model, training = find_model(rules.model), training_of(screen, prepared, rules.score)
     evidence_of = measure_evidence(
         model,
-        prepared.blocks,
-        features,
+        training,
         seed=seed,
         draws=rules.draws,
         device=device,
@@ -213,8 +213,7 @@ def fit(
     )
     between = time.perf_counter()
     posterior = model.fit(
-        prepared.blocks,
-        features,
+        training,
         seed=seed,
         device=device,
         on_progress=on_progress,
@@ -225,6 +224,12 @@ def fit(
     evidence = {**evidence_of.report, "seconds": seconds, "n_blocks": found}
     reason = f"{rules.model}, fitted to {found} measured blocks."
     return Fitted(posterior, evidence, reason, time.perf_counter() - started)
+
+
+def training_of(screen: Screen, prepared: Prepared, score: str) -> Training:
+    """What a model of this screen may learn from."""
+    features = features_of(screen, prepared.curves)
+    return Training.of(prepared.blocks, features, screen.wells, score)
 
 
 def features_of(screen: Screen, curves: CurveTable) -> Features:

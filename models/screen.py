@@ -58,15 +58,19 @@ class CompoundTable:
     """The compounds of a screen.
 
     ``ids``: ``n`` distinct identifiers. ``fingerprints``: ``(n, bits)`` uint8, a row of zeros
-    where ``has_structure`` (``(n,)`` bool) is false.
+    where ``has_structure`` (``(n,)`` bool) is false. ``targets``: gene symbols of each compound's
+    targets, or nothing at all; a compound without any has unknown targets.
     """
 
     ids: tuple[str, ...]
     fingerprints: NDArray[np.uint8]
     has_structure: BoolArray
+    targets: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         _require_distinct("compounds", self.ids)
+        if self.targets and len(self.targets) != len(self.ids):
+            raise ScreenError(f"targets are given for {len(self.targets)} of {len(self.ids)}")
         _require_rows("fingerprints", self.fingerprints, len(self.ids), ndim=2)
         _require_rows("has_structure", self.has_structure, len(self.ids), ndim=1)
         if np.any(self.fingerprints[~self.has_structure]):

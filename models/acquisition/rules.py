@@ -9,7 +9,7 @@ import numpy as np
 
 from models.acquisition.batch import BatchRules
 from models.acquisition.functions import ACQUISITIONS
-from models.objectives.scores import score_rule
+from models.pharmacology.score_rules import score_rule
 from models.screen import BoolArray, Candidates, Screen, ScreenError
 from models.synergy.registry import find_model
 

@@ -71,7 +71,7 @@ class ScreenFolder:
         known = np.array([bool(text) for text in self.smiles]) & (fingerprints is not None)
         bits = np.zeros((n, 1), np.uint8) if fingerprints is None else fingerprints
         return Screen(
-            CompoundTable(self.compound_names, bits, known),
+            CompoundTable(self.compound_names, bits, known, self.targets),
             CellLineTable(self.cell_line_names, self.features, self.has_features),
             join_wells(self.singles, self.wells_of(blocks)),
         )

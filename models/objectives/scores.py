@@ -9,9 +9,7 @@ uncertainty of both curves, which all dose pairs of the block share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -20,41 +18,17 @@ from models.objectives.exclusions import Exclusion, explain_exclusions
 from models.pharmacology.dose_response import CurveTable, fit_curves
 from models.pharmacology.noise import gather_replicates, robust_means
 from models.pharmacology.references import REFERENCES
+from models.pharmacology.score_rules import SCORES, ScoreRule, score_rule
 from models.screen import (
     Candidates,
     FloatArray,
     IntArray,
     Screen,
-    ScreenError,
     Wells,
 )
 
 POINTS = 100.0
 """Percentage points in a fraction."""
-
-
-@dataclass(frozen=True)
-class ScoreRule:
-    """A score: excess over ``reference`` (a key of ``REFERENCES``), summarised by ``summary``."""
-
-    reference: str
-    summary: str
-    meaning: str
-
-
-SCORES: Mapping[str, ScoreRule] = MappingProxyType(
-    {
-        "bliss_mean": ScoreRule("bliss", "mean", "mean excess over Bliss independence"),
-        "bliss_max": ScoreRule(
-            "bliss", "max", "largest excess over Bliss independence; noise biases it upwards"
-        ),
-        "hsa_mean": ScoreRule("hsa", "mean", "mean excess over the highest single agent"),
-        "hsa_max": ScoreRule(
-            "hsa", "max", "largest excess over the highest single agent; noise biases it upwards"
-        ),
-    }
-)
-"""The scores a campaign can maximise, in percentage points."""
 
 
 @dataclass(frozen=True)
@@ -142,13 +116,6 @@ def measure_blocks(screen: Screen, score: str, curves: CurveTable | None = None)
     usable = pairs.select(~(missing[:, 0] | missing[:, 1]))
     excluded = explain_exclusions(screen, pairs, missing)
     return _summarise(score, _average(usable, curves), curves, excluded)
-
-
-def score_rule(score: str) -> ScoreRule:
-    """The rule named ``score``; :class:`ScreenError` listing the known ones if there is none."""
-    if score not in SCORES:
-        raise ScreenError(f"unknown score {score!r}; known are {', '.join(SCORES)}")
-    return SCORES[score]
 
 
 def _average(wells: Wells, curves: CurveTable) -> _DosePairs:

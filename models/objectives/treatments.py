@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.objectives.scores import POINTS, Blocks, score_rule
+from models.objectives.scores import POINTS, Blocks
 from models.pharmacology.dose_response import CurveTable
 from models.pharmacology.random_numbers import combine, normals
 from models.pharmacology.references import REFERENCES
+from models.pharmacology.score_rules import score_rule
 from models.screen import ABSENT, FloatArray, IntArray, ScreenError
 
 _FEWEST_DOSE_PAIRS = 20

@@ -29,7 +29,7 @@ from models.screen import (
     never_stop,
     no_progress,
 )
-from models.synergy.inputs import Features, InputTables, Observations, ScoredBlocks
+from models.synergy.inputs import InputTables, ScoredBlocks, Training
 from models.synergy.network import Effects, Network, Sizes, Worlds
 from models.synergy.training import (
     Schedule,
@@ -108,6 +108,11 @@ class BnnPosterior:
             result[:, torch.as_tensor(rows)] = values.float().cpu()
         return result
 
+    def diagnostics(self) -> dict[str, Any]:
+        """Steps taken and how far the posterior moved from its prior (KL, nats)."""
+        kl = float(self.network.kl())
+        return {"kind": "variational", "steps": self.schedule.steps, "kl": round(kl, 3)}
+
     @property
     def noise_df(self) -> float:
         """Degrees of freedom of the Student-t observation noise."""
@@ -147,8 +152,7 @@ class BnnGaussian:
 
     def fit(
         self,
-        data: Observations,
-        features: Features,
+        training: Training,
         *,
         seed: int,
         device: str = "cpu",
@@ -164,9 +168,9 @@ class BnnGaussian:
         Raises :class:`ScreenError` for fewer than 5 blocks or values that are not finite,
         ``Stopped``, and :class:`models.synergy.training.NonFiniteLossError`.
         """
-        blocks = ScoredBlocks.sorted_from(data, len(features.compounds))
+        blocks = training.sorted().blocks
         require_rows(len(blocks), MIN_ROWS)
-        tables = InputTables.of(features, torch.device(device))
+        tables = InputTables.of(training.features, torch.device(device))
         job = _Fit(tables, seed, on_progress, should_stop)
         held_out = round(HELD_OUT_SHARE * len(blocks))
         if schedule is None and held_out < MIN_HELD_OUT:

@@ -18,9 +18,16 @@ from models.bayes.predictive import (
     rmse,
     spearman,
 )
-from models.screen import FloatArray, ProgressCallback, StopCallback, never_stop, no_progress
+from models.screen import (
+    FloatArray,
+    IntArray,
+    ProgressCallback,
+    StopCallback,
+    never_stop,
+    no_progress,
+)
 from models.synergy.baselines import PointPrediction, predict_additive, predict_mean
-from models.synergy.inputs import Features, Observations, ScoredBlocks
+from models.synergy.inputs import Features, ScoredBlocks, Training
 from models.synergy.registry import Model
 from models.synergy.training import Schedule
 
@@ -37,8 +44,7 @@ class Evidence:
 
 def measure_evidence(
     model: Model,
-    data: Observations,
-    features: Features,
+    training: Training,
     *,
     seed: int,
     draws: int = 128,
@@ -53,10 +59,11 @@ def measure_evidence(
     for ``mean`` and ``additive``; ``seconds``. A number that so few blocks cannot give is null.
     """
     started = time.perf_counter()
-    train, held_out = split_blocks(data, features, seed)
+    training = training.sorted()
+    kept, left_out = split_rows(len(training.blocks), seed)
+    train, held_out = training.select(kept).blocks, training.blocks.select(left_out)
     posterior = model.fit(
-        train,
-        features,
+        training.select(kept),
         seed=seed,
         device=device,
         on_progress=on_progress,
@@ -75,20 +82,17 @@ def measure_evidence(
         "n_held_out": len(held_out),
         "seed": seed,
         "model": _scores(functions, held_out.score, noise),
-        "baselines": _baselines(train, held_out, features),
+        "baselines": _baselines(train, held_out, training.features),
         "seconds": round(time.perf_counter() - started, 3),
     }
     return Evidence(report, posterior.schedule)
 
 
-def split_blocks(
-    data: Observations, features: Features, seed: int
-) -> tuple[ScoredBlocks, ScoredBlocks]:
-    """Training four fifths and held-out fifth; the order of the rows does not matter."""
-    blocks = ScoredBlocks.sorted_from(data, len(features.compounds))
-    order = np.random.default_rng([seed, len(blocks)]).permutation(len(blocks))
-    count = max(1, round(HELD_OUT_SHARE * len(blocks)))
-    return blocks.select(np.sort(order[count:])), blocks.select(np.sort(order[:count]))
+def split_rows(n: int, seed: int) -> tuple[IntArray, IntArray]:
+    """Positions of the training four fifths and of the held-out fifth of ``n`` sorted blocks."""
+    order = np.random.default_rng([seed, n]).permutation(n)
+    count = max(1, round(HELD_OUT_SHARE * n))
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def _baselines(

@@ -17,13 +17,17 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
+from models.pharmacology.score_rules import score_rule
 from models.screen import (
+    ABSENT,
     BoolArray,
     Candidates,
     CellLineTable,
     CompoundTable,
     FloatArray,
+    IntArray,
     ScreenError,
+    Wells,
 )
 
 FINGERPRINT_DIRECTIONS = 64
@@ -81,7 +85,8 @@ class ScoredBlocks:
 class Features:
     """Inputs of a screen. ``curves``: ``(n_compounds, n_cell_lines, k)`` or ``None``.
 
-    NaN in ``curves`` is a missing value and reads as the average curve.
+    NaN in ``curves`` is a missing value and reads as the average curve. The targets of the
+    compounds are in ``compounds.targets``.
     """
 
     compounds: CompoundTable
@@ -92,6 +97,58 @@ class Features:
         expected = (len(self.compounds), len(self.cell_lines))
         if self.curves is not None and self.curves.shape[:2] != expected:
             raise ScreenError(f"curves have shape {self.curves.shape}, expected {expected} first")
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that a model may learn from.
+
+    ``wells``: those behind the blocks, single agents, controls and wells of three compounds, for
+    models of responses; ``None`` where only scores are known. ``score``: what the blocks'
+    scores are, a key of :data:`models.pharmacology.score_rules.SCORES`.
+    """
+
+    blocks: ScoredBlocks
+    features: Features
+    wells: Wells | None = None
+    score: str = "bliss_mean"
+
+    def __post_init__(self) -> None:
+        score_rule(self.score)
+
+    @classmethod
+    def of(
+        cls,
+        data: Observations,
+        features: Features,
+        wells: Wells | None = None,
+        score: str = "bliss_mean",
+    ) -> Training:
+        """From any observations."""
+        blocks = ScoredBlocks(data.candidates, data.score, data.noise_sd)
+        return cls(blocks, features, wells, score)
+
+    def sorted(self) -> Training:
+        """The same with blocks in the order of their keys, so that row order changes nothing."""
+        blocks = ScoredBlocks.sorted_from(self.blocks, len(self.features.compounds))
+        return Training(blocks, self.features, self.wells, self.score)
+
+    def select(self, rows: BoolArray | IntArray) -> Training:
+        """Only the blocks at ``rows``; the wells of every other block are gone, too.
+
+        A well of three compounds is gone with any block that it contains: it tells of it.
+        """
+        kept = self.blocks.select(rows)
+        if self.wells is None:
+            return Training(kept, self.features, None, self.score)
+        n = len(self.features.compounds)
+        gone = np.setdiff1d(self.blocks.candidates.keys(n), kept.candidates.keys(n))
+        lost = np.zeros(len(self.wells), bool)
+        for first, second in ((0, 1), (0, 2), (1, 2)):
+            pair = self.wells.compounds[:, [first, second]]
+            key = (self.wells.cell_line * n + pair[:, 0]) * n + pair[:, 1]
+            lost |= (pair[:, 1] != ABSENT) & np.isin(key, gone)
+        return Training(kept, self.features, self.wells.select(~lost), self.score)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from models.screen import (
     no_progress,
 )
 from models.synergy.bnn import BnnGaussian
-from models.synergy.inputs import Features, Observations
+from models.synergy.inputs import Training
 from models.synergy.training import Schedule
 
 
@@ -40,6 +40,10 @@ class ModelPosterior(Posterior, Protocol):
         """What the fit ran."""
         ...
 
+    def diagnostics(self) -> dict[str, Any]:
+        """JSON-able: how well the fit converged, in the terms of its method."""
+        ...
+
     def noise_scale(self, candidates: Candidates) -> Tensor:
         """``(len(candidates),)`` scale of the noise of one measurement, in the score's unit."""
         ...
@@ -53,8 +57,7 @@ class Model(Protocol):
 
     def fit(
         self,
-        data: Observations,
-        features: Features,
+        training: Training,
         *,
         seed: int,
         device: str = "cpu",

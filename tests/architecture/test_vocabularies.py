@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from models.acquisition.functions import ACQUISITIONS
-from models.objectives.scores import SCORES
+from models.pharmacology.score_rules import SCORES
 from models.synergy.registry import MODELS
 from service.assays import schemas as assays
 from service.assays.tables_in import Scale

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.objectives.scores import SCORES, Blocks, measure_blocks
+from models.objectives.scores import Blocks, measure_blocks
 from models.pharmacology.dose_response import CurveTable, fit_curves
+from models.pharmacology.score_rules import SCORES
 from models.pharmacology.simulate import SimulatedScreen, simulate_screen
 from models.screen import ABSENT, Candidates, Screen, ScreenError, Wells
 

@@ -19,7 +19,7 @@ from models.screen import Candidates, CellLineTable, CompoundTable, ScreenError,
 from models.synergy.baselines import predict_additive
 from models.synergy.bnn import BnnGaussian, BnnPosterior
 from models.synergy.evidence import measure_evidence
-from models.synergy.inputs import Features, InputTables, ScoredBlocks, reduced
+from models.synergy.inputs import Features, InputTables, ScoredBlocks, Training, reduced
 from models.synergy.network import PRIOR, Effects, Network, Sizes, Worlds
 from models.synergy.registry import find_model, load, save
 from models.synergy.training import NonFiniteLossError, Schedule, negative_elbo
@@ -72,7 +72,7 @@ def some(n: int, seed: int = 0) -> tuple[ScoredBlocks, ScoredBlocks]:
 
 @cache
 def fitted() -> BnnPosterior:
-    return BnnGaussian().fit(some(200)[0], features(), seed=3)
+    return BnnGaussian().fit(Training(some(200)[0], features()), seed=3)
 
 
 def test_swapping_compounds_gives_the_same_bits() -> None:
@@ -115,10 +115,10 @@ def test_draws_are_whole_functions() -> None:
 def test_same_seed_same_bits_and_row_order_is_irrelevant() -> None:
     train, test = some(80)
     model = BnnGaussian()
-    first = model.fit(train, features(), seed=1, schedule=SHORT)
+    first = model.fit(Training(train, features()), seed=1, schedule=SHORT)
     order = np.random.default_rng(5).permutation(len(train))
-    second = model.fit(train.select(order), features(), seed=1, schedule=SHORT)
-    other = model.fit(train, features(), seed=2, schedule=SHORT)
+    second = model.fit(Training(train.select(order), features()), seed=1, schedule=SHORT)
+    other = model.fit(Training(train, features()), seed=2, schedule=SHORT)
     at = test.candidates
     assert torch.equal(first.draws(at, 4, 0), second.draws(at, 4, 0))
     assert not torch.equal(first.draws(at, 4, 0), other.draws(at, 4, 0))
@@ -141,7 +141,7 @@ def test_combinations_never_measured_follow_the_prior() -> None:
     """Compound 12 and 13 and line 4 without any data: their own effects are prior draws."""
     train = some(300)[0]
     keep = train.candidates.compounds.max(1) < 12
-    posterior = BnnGaussian().fit(train.select(keep), features(), seed=0, schedule=SHORT)
+    posterior = BnnGaussian().fit(Training(train.select(keep), features()), seed=0, schedule=SHORT)
     table = posterior.network.compound.table
     assert torch.all(table.mean[12:] == 0)
     assert torch.allclose(table.log_sd[12:].exp(), table.prior_sd)
@@ -158,7 +158,7 @@ def test_combinations_never_measured_follow_the_prior() -> None:
 def test_uncertainty_is_larger_where_nothing_was_measured() -> None:
     train = some(300)[0]
     seen = train.candidates.compounds.max(1) < 11
-    posterior = BnnGaussian().fit(train.select(seen), features(), seed=0)
+    posterior = BnnGaussian().fit(Training(train.select(seen), features()), seed=0)
     at = everything()
     spread = posterior.draws(at, 128, 0).std(0).numpy()
     new = at.compounds.min(1) >= 11
@@ -197,7 +197,9 @@ def test_stop_and_progress() -> None:
         calls.append((stage, done, total))
 
     with pytest.raises(Stopped):
-        BnnGaussian().fit(some(60)[0], features(), seed=0, on_progress=note, should_stop=stop)
+        BnnGaussian().fit(
+            Training(some(60)[0], features()), seed=0, on_progress=note, should_stop=stop
+        )
     assert calls[0][0] == "training"
     assert len(calls) == 3
 
@@ -209,7 +211,7 @@ def test_broken_input_is_refused() -> None:
     with pytest.raises(ScreenError, match="finite"):
         replace(train, score=nan)
     with pytest.raises(ScreenError, match="at least 5"):
-        BnnGaussian().fit(train.select(np.arange(4)), features(), seed=0)
+        BnnGaussian().fit(Training(train.select(np.arange(4)), features()), seed=0)
     outside = Candidates.of(np.array([0]), np.array([N]), np.array([0]))
     with pytest.raises(ScreenError, match="outside"):
         fitted().draws(outside, 3, 0)
@@ -218,7 +220,7 @@ def test_broken_input_is_refused() -> None:
 def test_a_loss_that_explodes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.synergy.training.LEARNING_RATE", float("inf"))
     with pytest.raises(NonFiniteLossError, match="at step"):
-        BnnGaussian().fit(some(60)[0], features(), seed=0, schedule=SHORT)
+        BnnGaussian().fit(Training(some(60)[0], features()), seed=0, schedule=SHORT)
 
 
 def test_it_works_without_any_features() -> None:
@@ -227,7 +229,7 @@ def test_it_works_without_any_features() -> None:
         CompoundTable(whole.compounds.ids, np.zeros((N, 0), np.uint8), np.zeros(N, bool)),
         CellLineTable(whole.cell_lines.ids, np.zeros((LINES, 0)), np.zeros(LINES, bool)),
     )
-    posterior = BnnGaussian().fit(some(60)[0], bare, seed=0, schedule=SHORT)
+    posterior = BnnGaussian().fit(Training(some(60)[0], bare), seed=0, schedule=SHORT)
     assert torch.isfinite(posterior.draws(everything(), 3, 0)).all()
 
 
@@ -251,8 +253,8 @@ def test_evidence_is_json_and_does_not_depend_on_row_order(
     monkeypatch.setattr(Schedule, "for_rows", classmethod(lambda cls, n: SHORT))
     monkeypatch.setattr("models.synergy.training.MIN_STEPS", 20)
     model = find_model("bnn_gaussian")
-    first = measure_evidence(model, train, features(), seed=4).report
-    second = measure_evidence(model, train.select(order), features(), seed=4).report
+    first = measure_evidence(model, Training(train, features()), seed=4).report
+    second = measure_evidence(model, Training(train.select(order), features()), seed=4).report
     assert json.loads(json.dumps(first)) == first
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
     assert first["n_held_out"] == 24
@@ -261,7 +263,7 @@ def test_evidence_is_json_and_does_not_depend_on_row_order(
 
 def test_few_blocks_still_give_evidence() -> None:
     report = measure_evidence(
-        find_model("bnn_gaussian"), some(6)[0], features(), seed=0, draws=8
+        find_model("bnn_gaussian"), Training(some(6)[0], features()), seed=0, draws=8
     ).report
     assert report["n_held_out"] == 1
     assert report["model"]["pearson"] is None
