@@ -196,6 +196,51 @@ def demo(
     raise typer.Exit(run_demo(DemoOptions(data, plan, port, data_dir, keep)))
 
 
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Folder of a measured screen.")],
+    model: Annotated[str, typer.Option(help="A model, several with commas between, or all.")],
+    json_out: Annotated[
+        Path, typer.Option("--json", help="The report; folds are kept beside it and reused.")
+    ],
+    split: Annotated[
+        str, typer.Option(help="random, pair, compound, both-compounds or cell-line.")
+    ] = "pair",
+    folds: Annotated[int, typer.Option(min=2, max=1000, help="Folds of the split.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, max=10**6, help="Of folds and fits.")] = 0,
+    score: Annotated[
+        str, typer.Option(help="bliss_mean, bliss_max, hsa_mean, hsa_max or viability.")
+    ] = "bliss_mean",
+    train_limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many training blocks, at random.")
+    ] = None,
+    only_folds: Annotated[str | None, typer.Option(help="Some of the folds, such as 0,1.")] = None,
+    shuffled_features: Annotated[
+        bool, typer.Option("--shuffled-features", help="Control: features of other compounds.")
+    ] = False,
+    permuted_labels: Annotated[
+        bool, typer.Option("--permuted-labels", help="Control: scores of other blocks.")
+    ] = False,
+    draws: Annotated[int, typer.Option(min=1, max=100_000, help="Of each posterior.")] = 256,
+    device: Annotated[str, typer.Option(help="cpu or cuda:N.")] = "cpu",
+) -> None:
+    """Compare models on a measured screen: folds, baselines, calibration, paired tests."""
+    from service.learning.evaluating import EvaluateOptions, evaluate_screen
+
+    study: dict[str, Any] = {
+        "split": split,
+        "folds": folds,
+        "seed": seed,
+        "score": score,
+        "train_limit": train_limit,
+        "draws": draws,
+        "shuffled_features": shuffled_features,
+        "permuted_labels": permuted_labels,
+    }
+    options = EvaluateOptions(data, model, study, only_folds, json_out, device)
+    raise typer.Exit(evaluate_screen(options))
+
+
 @keys.command("create")
 def create_key(
     name: Annotated[str, typer.Option(help="What the key is for.")],

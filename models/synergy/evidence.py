@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.bayes.predictive import (
-    LEVELS,
-    Noise,
-    coverage,
-    log_predictive_density,
-    pearson,
-    rmse,
-    spearman,
-)
+from models.bayes.forecast import mark, noise_ceiling, score_forecast, score_marks
+from models.bayes.predictive import Noise
+from models.bayes.recalibration import describe_recalibration
 from models.screen import (
     FloatArray,
     IntArray,
@@ -28,18 +21,23 @@ from models.screen import (
 )
 from models.synergy.baselines import PointPrediction, predict_additive, predict_mean
 from models.synergy.inputs import Features, ScoredBlocks, Training
-from models.synergy.registry import Model
 from models.synergy.training import Schedule
+
+if TYPE_CHECKING:
+    from models.synergy.registry import Model, ModelPosterior
 
 HELD_OUT_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """``report`` is JSON-able (see :func:`measure_evidence`); ``schedule`` what the fit chose."""
+    """``report`` is JSON-able (see :func:`measure_evidence`); ``schedule`` what the fit chose;
+    ``log_density`` ``(n_held_out,)`` nats of each held-out block, in the order of the keys, for
+    :func:`models.synergy.choice.choose_model`."""
 
     report: dict[str, Any]
     schedule: Schedule
+    log_density: FloatArray
 
 
 def measure_evidence(
@@ -54,38 +52,55 @@ def measure_evidence(
 ) -> Evidence:
     """Fit to four fifths of the blocks, score on the other, which the fit never sees.
 
-    Report: ``n_train``, ``n_held_out``, ``model``: ``elpd`` (nats per block, higher is better),
-    ``rmse``, ``pearson``, ``spearman``, ``coverage`` by level in percent; ``baselines``: the same
-    for ``mean`` and ``additive``; ``seconds``. A number that so few blocks cannot give is null.
+    Report: ``n_train``, ``n_held_out``; ``model``: all that
+    :func:`models.bayes.forecast.score_marks` says; ``baselines``: the same for ``mean`` and
+    ``additive``; ``noise_ceiling``: the Pearson correlation that the truth itself would reach;
+    ``convergence``: the fit in the terms of its method; ``recalibration``: what mending the
+    intervals on these blocks would take (nothing is applied), null for few blocks; ``seconds``.
+    A number that so few blocks cannot give is null.
     """
     started = time.perf_counter()
     training = training.sorted()
     kept, left_out = split_rows(len(training.blocks), seed)
-    train, held_out = training.select(kept).blocks, training.blocks.select(left_out)
+    held_out, train = training.blocks.select(left_out), training.select(kept)
     posterior = model.fit(
-        training.select(kept),
+        train,
         seed=seed,
         device=device,
         on_progress=on_progress,
         should_stop=should_stop,
         refit=False,
     )
-    at = held_out.candidates
-    functions = posterior.draws(at, draws, seed).numpy().astype(np.float64)
-    scale = posterior.noise_scale(at).numpy().astype(np.float64)
-    typical = float(np.median(train.noise_sd))
-    own = np.sqrt(np.maximum(scale**2 - typical**2, 0) + held_out.noise_sd**2)
-    noise = Noise(np.maximum(own, 1e-6), posterior.noise_df)
+    functions, noise = forecast_blocks(posterior, train.blocks, held_out, draws, seed)
+    marks = mark(functions, held_out.score, noise)
     report = {
         "split": "one fifth of the blocks, at random",
-        "n_train": len(train),
+        "n_train": len(train.blocks),
         "n_held_out": len(held_out),
         "seed": seed,
-        "model": _scores(functions, held_out.score, noise),
-        "baselines": _baselines(train, held_out, training.features),
+        "model": score_marks(marks, held_out.score),
+        "baselines": _baselines(train.blocks, held_out, training.features),
+        "noise_ceiling": {"pearson": noise_ceiling(held_out.score, held_out.noise_sd)},
+        "convergence": posterior.diagnostics(),
+        "recalibration": describe_recalibration(functions, held_out.score, noise, marks),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    return Evidence(report, posterior.schedule)
+    return Evidence(report, posterior.schedule, marks.log_density)
+
+
+def forecast_blocks(
+    posterior: ModelPosterior, train: ScoredBlocks, at: ScoredBlocks, draws: int, seed: int
+) -> tuple[FloatArray, Noise]:
+    """``(draws, len(at))`` noise-free scores, and the noise with which each block was measured.
+
+    A posterior's noise is that of a typical block; here the typical known error gives way to the
+    block's own. Of ``at`` the candidates and the standard errors are used, never the scores.
+    """
+    functions = posterior.draws(at.candidates, draws, seed).numpy().astype(np.float64)
+    scale = posterior.noise_scale(at.candidates).numpy().astype(np.float64)
+    typical = float(np.median(train.noise_sd))
+    own = np.sqrt(np.maximum(scale**2 - typical**2, 0) + at.noise_sd**2)
+    return functions, Noise(np.maximum(own, 1e-6), posterior.noise_df)
 
 
 def split_rows(n: int, seed: int) -> tuple[IntArray, IntArray]:
@@ -95,32 +110,21 @@ def split_rows(n: int, seed: int) -> tuple[IntArray, IntArray]:
     return np.sort(order[count:]), np.sort(order[:count])
 
 
+def baseline_predictions(
+    train: ScoredBlocks, at: ScoredBlocks, features: Features
+) -> dict[str, PointPrediction]:
+    """What has to be beaten, by name, at the candidates of ``at``."""
+    shape = (len(features.compounds), len(features.cell_lines))
+    return {
+        "mean": predict_mean(train, at.candidates),
+        "additive": predict_additive(train, at.candidates, *shape),
+    }
+
+
 def _baselines(
     train: ScoredBlocks, held_out: ScoredBlocks, features: Features
 ) -> dict[str, dict[str, Any]]:
-    at, shape = held_out.candidates, (len(features.compounds), len(features.cell_lines))
-    found: dict[str, PointPrediction] = {
-        "mean": predict_mean(train, at),
-        "additive": predict_additive(train, at, *shape),
-    }
     return {
-        name: _scores(point.mean[None], held_out.score, point.noise)
-        for name, point in found.items()
+        name: score_forecast(point.mean[None], held_out.score, point.noise)
+        for name, point in baseline_predictions(train, held_out, features).items()
     }
-
-
-def _scores(draws: FloatArray, observed: FloatArray, noise: Noise) -> dict[str, Any]:
-    mean = draws.mean(axis=0)
-    shares = coverage(draws, observed, noise, LEVELS)
-    return {
-        "elpd": _number(float(log_predictive_density(draws, observed, noise).mean())),
-        "rmse": _number(rmse(mean, observed)),
-        "pearson": _number(pearson(mean, observed)),
-        "spearman": _number(spearman(mean, observed)),
-        "coverage": {f"{100 * q:.0f}": _number(share) for q, share in shares.items()},
-    }
-
-
-def _number(value: float | None) -> float | None:
-    """Rounded, and null rather than NaN: JSON has no NaN."""
-    return round(value, 6) if value is not None and math.isfinite(value) else None
