@@ -26,6 +26,7 @@ from models.acquisition.ranking import RankedCandidates, rank_candidates
 from models.acquisition.rules import Pool, RoundRules, check_pool, measured_rows
 from models.objectives.scores import Blocks, measure_blocks
 from models.pharmacology.dose_response import CurveTable, fit_curves
+from models.pharmacology.single_agents import single_agent_responses
 from models.screen import (
     NothingLeft,
     ProgressCallback,
@@ -234,8 +235,10 @@ def training_of(screen: Screen, prepared: Prepared, score: str) -> Training:
 
 def features_of(screen: Screen, curves: CurveTable) -> Features:
     """The model's inputs; no curve features where no single agent was measured."""
-    summary = curves.summary() if curves.measured.any() else None
-    return Features(screen.compounds, screen.cell_lines, summary)
+    if not curves.measured.any():
+        return Features(screen.compounds, screen.cell_lines)
+    responses = single_agent_responses(screen.wells, curves)
+    return Features(screen.compounds, screen.cell_lines, curves.summary(), responses)
 
 
 def save_fitted(fitted: Fitted) -> tuple[dict[str, Tensor], dict[str, Any]]:

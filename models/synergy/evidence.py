@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -88,15 +88,27 @@ def measure_evidence(
     return Evidence(report, posterior.schedule, marks.log_density)
 
 
+@runtime_checkable
+class KnowsErrors(Protocol):
+    """A posterior with a rule for measurements whose standard error is known."""
+
+    def noise_scale_given(self, noise_sd: FloatArray) -> FloatArray:
+        """``(m,)`` scale of the noise of measurements with these standard errors."""
+        ...
+
+
 def forecast_blocks(
     posterior: ModelPosterior, train: ScoredBlocks, at: ScoredBlocks, draws: int, seed: int
 ) -> tuple[FloatArray, Noise]:
     """``(draws, len(at))`` noise-free scores, and the noise with which each block was measured.
 
     A posterior's noise is that of a typical block; here the typical known error gives way to the
-    block's own. Of ``at`` the candidates and the standard errors are used, never the scores.
+    block's own, by the posterior's own rule where it has one (:class:`KnowsErrors`). Of ``at`` the
+    candidates and the standard errors are used, never the scores.
     """
     functions = posterior.draws(at.candidates, draws, seed).numpy().astype(np.float64)
+    if isinstance(posterior, KnowsErrors):
+        return functions, Noise(posterior.noise_scale_given(at.noise_sd), posterior.noise_df)
     scale = posterior.noise_scale(at.candidates).numpy().astype(np.float64)
     typical = float(np.median(train.noise_sd))
     own = np.sqrt(np.maximum(scale**2 - typical**2, 0) + at.noise_sd**2)

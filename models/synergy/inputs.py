@@ -85,18 +85,21 @@ class ScoredBlocks:
 class Features:
     """Inputs of a screen. ``curves``: ``(n_compounds, n_cell_lines, k)`` or ``None``.
 
-    NaN in ``curves`` is a missing value and reads as the average curve. The targets of the
-    compounds are in ``compounds.targets``.
+    NaN in ``curves`` is a missing value and reads as the average curve. ``responses``:
+    ``(n_compounds, n_cell_lines, q)`` of :func:`models.pharmacology.single_agents.
+    single_agent_responses` or ``None``. Targets of compounds are in ``compounds.targets``.
     """
 
     compounds: CompoundTable
     cell_lines: CellLineTable
     curves: FloatArray | None = None
+    responses: FloatArray | None = None
 
     def __post_init__(self) -> None:
         expected = (len(self.compounds), len(self.cell_lines))
-        if self.curves is not None and self.curves.shape[:2] != expected:
-            raise ScreenError(f"curves have shape {self.curves.shape}, expected {expected} first")
+        for name, table in (("curves", self.curves), ("responses", self.responses)):
+            if table is not None and table.shape[:2] != expected:
+                raise ScreenError(f"{name} have shape {table.shape}, expected {expected} first")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from models.screen import (
     no_progress,
 )
 from models.synergy.bnn import BnnGaussian
+from models.synergy.gaussian_process.process import GpPairs
 from models.synergy.inputs import Training
 from models.synergy.training import Schedule
 
@@ -80,9 +81,9 @@ class Model(Protocol):
         ...
 
 
-_BNN: Model = BnnGaussian()
+_ALL: tuple[Model, ...] = (BnnGaussian(), GpPairs())
 
-MODELS: Mapping[str, Model] = MappingProxyType({_BNN.name: _BNN})
+MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in _ALL})
 """Every model by its name."""
 
 

@@ -11,7 +11,7 @@ from service.kit.schemas import Body, Dose, Finite, Name, Out, Text
 
 Status = Literal["draft", "open", "paused", "closed"]
 ScoreName = Literal["bliss_mean", "bliss_max", "hsa_mean", "hsa_max"]
-ModelName = Literal["bnn_gaussian"]
+ModelName = Literal["bnn_gaussian", "gp_pairs"]
 AcquisitionName = Literal["hit_probability", "ucb", "greedy", "thompson", "random"]
 Mark = Literal["pin", "ban"]
 

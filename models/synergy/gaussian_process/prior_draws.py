@@ -1,0 +1,134 @@
+"""Whole functions from the prior of the kernel, to be conditioned on data.
+
+Each term of the kernel is a sum or product of kernels over few things (compounds, lines, cells), so
+a draw is a small table that any block reads. Radial factors are random Fourier features (Rahimi
+& Recht 2007), products are sums of products of independent draws; both are new in every draw,
+so the covariance over draws is the kernel exactly, and the law Gaussian up to ``FEATURES``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.bayes.layers import normal
+from models.synergy.gaussian_process.kernel import (
+    ADDITIVE_TERMS,
+    Kernel,
+    Rows,
+    Tables,
+    bliss_shift,
+    mixture,
+)
+
+FEATURES = 32
+DRAWS_AT_ONCE = 16
+
+
+class PriorDraws:
+    """``n`` functions; call with rows for ``(len(rows), n)`` values."""
+
+    @torch.no_grad()
+    def __init__(self, kernel: Kernel, tables: Tables, n: int, seed: int) -> None:
+        self.n, self.tables = n, tables
+        self._generator = torch.Generator().manual_seed(seed)
+        self._device = tables.lines.device
+        self._line = self._of(mixture(kernel.log_line, tables.lines), n).T.contiguous()
+        self._shift = math.exp(0.5 * float(kernel.log_curve)) * self._normal(n)
+        parts = [
+            self._cells(kernel, min(DRAWS_AT_ONCE, n - start))
+            for start in range(0, n, DRAWS_AT_ONCE)
+        ]
+        self._cell = torch.cat([part[0] for part in parts], dim=1)
+        self._response = tuple(torch.cat([p[1][k] for p in parts], dim=1) for k in (0, 1))
+        self._pair = self._pairs(kernel)
+        self._plate = self._plates(kernel)
+
+    @torch.no_grad()
+    def __call__(self, rows: Rows) -> Tensor:
+        """``(len(rows), n)`` values of every function."""
+        total = self._line[rows.line] + self._cell[rows.cell_a] + self._cell[rows.cell_b]
+        total = total + bliss_shift(rows, self.tables)[:, None] * self._shift
+        left, right = self._response
+        total = total + _crossed(left, right, rows.cell_a, rows.cell_b, None) * _HALF
+        for (left, right, line), scale in ((self._pair, _HALF), (self._plate, 1.0)):
+            total = total + scale * _crossed(left, right, rows.a, rows.b, line[rows.line])
+        return total
+
+    def _cells(self, kernel: Kernel, n: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Additive part ``(cells, n)`` and both factors of the response product of ``n`` draws."""
+        tables = self.tables
+        plain = torch.zeros(n, tables.n_compounds, tables.n_cell_lines, device=self._device)
+        curved = torch.zeros(n * FEATURES, *plain.shape[1:], device=self._device)
+        for weight, (curve, compound, line) in zip(
+            torch.exp(0.5 * kernel.log_additive).tolist(), ADDITIVE_TERMS, strict=True
+        ):
+            table = curved if curve else plain
+            z = self._normal(*table.shape)
+            left, right = _root(tables.compounds[compound]), _root(tables.lines[line])
+            table += weight * (left @ z @ right.T)
+        waves = self._waves(kernel, n)
+        flat = curved.reshape(n, FEATURES, -1).permute(2, 0, 1)
+        additive = plain.reshape(n, -1).T + (flat * waves).mean(2) * math.sqrt(FEATURES)
+        compounds = mixture(kernel.log_response, tables.compounds)
+        return additive.contiguous(), (
+            self._spread(self._of(compounds, n * FEATURES), n) * self._waves(kernel, n),
+            self._spread(self._of(compounds, n * FEATURES), n) * self._waves(kernel, n),
+        )
+
+    def _waves(self, kernel: Kernel, n: int) -> Tensor:
+        """``(cells, n, features)`` random Fourier features of variance 1 with covariance R."""
+        responses = self.tables.responses
+        scale = torch.exp(-kernel.log_length) / math.sqrt(max(responses.shape[1], 1))
+        frequency = self._normal(responses.shape[1], n * FEATURES)
+        phase = 2 * math.pi * self._uniform(n * FEATURES)
+        waves = math.sqrt(2) * torch.cos((responses * scale) @ frequency + phase)
+        return waves.reshape(len(responses), n, FEATURES)
+
+    def _spread(self, values: Tensor, n: int) -> Tensor:
+        """``(n * features, compounds)`` to ``(cells, n, features)``."""
+        table = values.T.reshape(-1, n, FEATURES)
+        return table.repeat_interleave(self.tables.n_cell_lines, dim=0)
+
+    def _pairs(self, kernel: Kernel) -> tuple[Tensor, Tensor, Tensor]:
+        compounds = mixture(kernel.log_pair, self.tables.compounds[1:])
+        return self._product(compounds, compounds, kernel.pair_lines(self.tables))
+
+    def _plates(self, kernel: Kernel) -> tuple[Tensor, Tensor, Tensor]:
+        lines = kernel.layout_lines(self.tables)
+        return self._product(self.tables.compounds[1], self.tables.groups, lines)
+
+    def _product(self, left: Tensor, right: Tensor, lines: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        drawn = (self._of(kernel, self.n * FEATURES) for kernel in (left, right, lines))
+        first, second, line = (d.T.reshape(-1, self.n, FEATURES).contiguous() for d in drawn)
+        return first, second, line
+
+    def _of(self, kernel: Tensor, n: int) -> Tensor:
+        """``(n, things)`` draws of a Gaussian with this covariance."""
+        return self._normal(n, len(kernel)) @ _root(kernel).T
+
+    def _normal(self, *shape: int) -> Tensor:
+        return normal(shape, self._generator, self._device)
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=self._generator).to(self._device)
+
+
+_HALF = math.sqrt(0.5)
+
+
+def _crossed(left: Tensor, right: Tensor, a: Tensor, b: Tensor, line: Tensor | None) -> Tensor:
+    """``(m, n)`` sum over features of (left_a right_b + left_b right_a) line / sqrt(features)."""
+    both = left[a] * right[b] + left[b] * right[a]
+    if line is not None:
+        both = both * line
+    return both.sum(2) / math.sqrt(FEATURES)
+
+
+def _root(kernel: Tensor) -> Tensor:
+    """``A`` with ``A A' = kernel``; rounding below zero counts as zero."""
+    values, vectors = torch.linalg.eigh(kernel.double())
+    return functional.relu(values).sqrt().mul(vectors).to(kernel.dtype)
