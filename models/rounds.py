@@ -36,9 +36,17 @@ from models.screen import (
     never_stop,
     no_progress,
 )
+from models.synergy.choice import describe_choice
 from models.synergy.evidence import measure_evidence
 from models.synergy.inputs import Features, Training
-from models.synergy.registry import ModelPosterior, find_model, load, save
+from models.synergy.registry import (
+    AUTO,
+    AUTOMATIC,
+    ModelPosterior,
+    find_model,
+    load,
+    save,
+)
 
 __all__ = [
     "MIN_BLOCKS",
@@ -188,7 +196,9 @@ def fit(
 ) -> Fitted:
     """Stage 2: evidence from a held-out fifth, then the posterior on all blocks.
 
-    The fit on four fifths also finds how long to train. No model is fitted for fewer than
+    The fit on four fifths also finds how long to train. With the model "auto" every model of
+    ``AUTOMATIC`` is judged on the same blocks, and ``evidence["choice"]`` keeps who won and why. No
+    model is fitted for fewer than
     ``MIN_BLOCKS`` blocks or a random round; ``reason`` says so.
     """
     started = time.perf_counter()
@@ -202,28 +212,36 @@ def fit(
             "reason": reason,
         }
         return Fitted(None, evidence, reason, time.perf_counter() - started)
-    model, training = find_model(rules.model), training_of(screen, prepared, rules.score)
-    evidence_of = measure_evidence(
-        model,
-        training,
-        seed=seed,
-        draws=rules.draws,
-        device=device,
-        on_progress=_renamed(on_progress, "evidence"),
-        should_stop=should_stop,
-    )
+    training = training_of(screen, prepared, rules.score)
+    names = AUTOMATIC if rules.model == AUTO else (rules.model,)
+    judged = {
+        name: measure_evidence(
+            find_model(name),
+            training,
+            seed=seed,
+            draws=rules.draws,
+            device=device,
+            on_progress=_renamed(on_progress, f"evidence for {name}"),
+            should_stop=should_stop,
+        )
+        for name in names
+    }
+    choice = describe_choice(judged) if rules.model == AUTO else None
+    chosen = rules.model if choice is None else str(choice["chosen"])
     between = time.perf_counter()
-    posterior = model.fit(
+    posterior = find_model(chosen).fit(
         training,
         seed=seed,
         device=device,
         on_progress=on_progress,
         should_stop=should_stop,
-        schedule=evidence_of.schedule,
+        schedule=judged[chosen].schedule,
     )
     seconds = {"evidence": between - started, "posterior": time.perf_counter() - between}
-    evidence = {**evidence_of.report, "seconds": seconds, "n_blocks": found}
-    reason = f"{rules.model}, fitted to {found} measured blocks."
+    evidence = {**judged[chosen].report, "seconds": seconds, "n_blocks": found, "choice": choice}
+    reason = f"{chosen}, fitted to {found} measured blocks."
+    if choice is not None:
+        reason = f"{reason} {choice['reason']}"
     return Fitted(posterior, evidence, reason, time.perf_counter() - started)
 
 

@@ -11,7 +11,7 @@ from models.acquisition.batch import BatchRules
 from models.acquisition.functions import ACQUISITIONS
 from models.pharmacology.score_rules import score_rule
 from models.screen import BoolArray, Candidates, Screen, ScreenError
-from models.synergy.registry import find_model
+from models.synergy.registry import AUTO, find_model
 
 MIN_DRAWS = 2
 
@@ -26,7 +26,7 @@ class RoundRules:
     :data:`models.acquisition.functions.ACQUISITIONS`. ``kappa``: weight of the epistemic standard
     deviation in ``ucb``. ``draws``: whole functions drawn from the posterior. ``ranked``: most
     rows of the ranked list (never fewer than the batch). ``model``: a name in
-    :data:`models.synergy.registry.MODELS`.
+    :data:`models.synergy.registry.MODELS`, or "auto" to let evidence choose.
     """
 
     score: str = "bliss_mean"
@@ -41,7 +41,8 @@ class RoundRules:
 
     def __post_init__(self) -> None:
         score_rule(self.score)
-        find_model(self.model)
+        if self.model != AUTO:
+            find_model(self.model)
         if self.acquisition not in ACQUISITIONS:
             known = ", ".join(ACQUISITIONS)
             raise ScreenError(f"unknown acquisition {self.acquisition!r}; known are {known}")

@@ -30,7 +30,7 @@ from models.screen import (
     no_progress,
 )
 from models.synergy.inputs import InputTables, ScoredBlocks, Training
-from models.synergy.network import Effects, Network, Sizes, Worlds
+from models.synergy.network import Effects, Network, Sizes
 from models.synergy.training import (
     Schedule,
     Targets,
@@ -40,6 +40,7 @@ from models.synergy.training import (
     require_rows,
     student_log_density,
 )
+from models.synergy.worlds import Worlds, nearby
 
 NAME = "bnn_gaussian"
 VERSION = 2
@@ -48,7 +49,7 @@ HELD_OUT_SHARE = 0.15
 MIN_HELD_OUT = 6
 """With fewer held-out blocks than this the whole schedule is run: the KL is the only guard."""
 CHECK_DRAWS = 32
-ELEMENTS_PER_BLOCK = 1 << 19
+ELEMENTS_PER_BLOCK = 1 << 22
 """Candidates times draws evaluated at once: bounds memory to some tens of megabytes."""
 
 
@@ -92,20 +93,20 @@ class BnnPosterior:
     def draws(self, candidates: Candidates, n: int, seed: int) -> Tensor:
         """``(n, len(candidates))`` float32 noise-free scores of ``n`` whole functions, on the CPU.
 
-        Evaluated block by block in the order of cell lines; order and chunking of candidates
+        Many candidates are evaluated block by block, neighbours together; order and chunking
         change values by rounding only.
         """
         if n < 1:
             raise ScreenError(f"cannot draw {n} functions")
         self._require_known(candidates)
-        worlds = self._drawn(n, seed)
+        worlds, size = self._drawn(n, seed), max(1, ELEMENTS_PER_BLOCK // n)
+        if len(candidates) <= size:
+            return worlds(candidates).cpu()
         result = torch.empty((n, len(candidates)), dtype=torch.float32)
-        order = np.argsort(candidates.cell_line, kind="stable")
-        size = max(1, ELEMENTS_PER_BLOCK // n)
+        order = nearby(candidates, size)
         for start in range(0, len(order), size):
             rows = order[start : start + size]
-            values = self.scaling.centre + self.scaling.spread * worlds(candidates.select(rows))
-            result[:, torch.as_tensor(rows)] = values.float().cpu()
+            result[:, torch.as_tensor(rows)] = worlds(candidates.select(rows)).cpu()
         return result
 
     def diagnostics(self) -> dict[str, Any]:
@@ -131,7 +132,16 @@ class BnnPosterior:
     def _drawn(self, n: int, seed: int) -> Worlds:
         """The worlds of the last call are kept: a pool is streamed in many calls."""
         if self._worlds is None or (self._worlds.n, self._worlds.seed) != (n, seed):
-            self._worlds = Worlds(self.network, self.tables, self.effects, n, seed)
+            scaling = self.scaling
+            self._worlds = Worlds(
+                self.network,
+                self.tables,
+                self.effects,
+                n,
+                seed,
+                centre=scaling.centre,
+                spread=scaling.spread,
+            )
         return self._worlds
 
     def _require_known(self, candidates: Candidates) -> None:

@@ -29,14 +29,12 @@ from torch.nn import functional
 
 from models.bayes.layers import (
     GaussianWeight,
-    LinearDraws,
     Moments,
     VariationalEmbedding,
     VariationalLinear,
     add_moments,
     draw_moments,
 )
-from models.pharmacology.random_numbers import combine, normals
 from models.screen import Candidates, IntArray
 from models.synergy.inputs import InputTables
 from models.synergy.warp import Warp
@@ -243,82 +241,6 @@ class Network(nn.Module):
             self.effect_single.moments(rows.effect_b),
             self.effect_pair.moments(rows.effect_ab),
         )
-
-
-class Worlds:
-    """``n`` functions drawn once from a network; evaluates any candidates, block by block."""
-
-    def __init__(
-        self, network: Network, tables: InputTables, effects: Effects, n: int, seed: int
-    ) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.n, self.seed, self.tables, self.effects = n, seed, tables, effects
-        self.warp = network.warp
-        self.linear: dict[str, LinearDraws] = {}
-        self.embedded: dict[str, Tensor] = {}
-        for name, layer in network.named_children():
-            if isinstance(layer, VariationalLinear):
-                self.linear[name] = layer.sample(n, generator)
-            elif isinstance(layer, VariationalEmbedding):
-                self.embedded[name] = layer.sample(n, generator)
-
-    def __call__(self, candidates: Candidates) -> Tensor:
-        """``(n, rows)`` scores. Encodes each (compound, cell line) once, then contracts pairs."""
-        shape = (self.tables.n_compounds, self.tables.n_cell_lines)
-        rows = self.effects.rows(candidates, *shape, self.tables.compounds.device)
-        singles, where = torch.unique(
-            torch.stack([rows.single_a, rows.single_b]), return_inverse=True
-        )
-        hidden = self._encode(singles)
-        at_a, at_b = where[0], where[1]
-        forms = self.linear["product"](hidden)
-        product = forms[:, at_a] * forms[:, at_b]
-        total = self.linear["sum"](hidden * HALF)
-        mixed = total[:, at_a] + total[:, at_b] + self.linear["mix"](product)
-        score = self.linear["head"](SLOPE * functional.silu(mixed))
-        skip = self.linear["skip"](hidden * HALF) + self._single_effects(singles)
-        score = score + (skip[:, at_a] + skip[:, at_b]) + self.linear["bilinear"](product)
-        score = score + self.embedded["main_cell_line"][:, rows.cell_line]
-        bent: Tensor = self.warp(score[..., 0] + self._pair_effects(candidates))
-        return bent
-
-    def _encode(self, singles: Tensor) -> Tensor:
-        """``(n, u, HIDDEN)`` encodings of ``(u,)`` positions of (compound, cell line)."""
-        tables, lines = self.tables, self.tables.n_cell_lines
-        compound = singles.div(lines, rounding_mode="floor")
-        compounds = self.linear["fingerprint"](tables.compounds) + self.embedded["compound"]
-        contexts = self.linear["features"](tables.cell_lines) + self.embedded["cell_line"]
-        before = compounds[:, compound] + contexts[:, singles % lines]
-        return SLOPE * functional.silu(before + self.linear["curve"](tables.curves[singles]))
-
-    def _single_effects(self, singles: Tensor) -> Tensor:
-        """``(n, u, 1)`` main effect of the compound and effect of (compound, cell line)."""
-        keys = singles.cpu().numpy()
-        effect = self._lookup("effect_single", 1, self.effects.singles, keys)
-        compound = singles.div(self.tables.n_cell_lines, rounding_mode="floor")
-        return effect[..., None] + self.embedded["main_compound"][:, compound]
-
-    def _pair_effects(self, candidates: Candidates) -> Tensor:
-        """``(n, rows)``; pairs never measured are looked up once each."""
-        every = _pair_keys(candidates, self.tables.n_compounds)
-        keys, inverse = np.unique(every, return_inverse=True)
-        effects = self._lookup("effect_pair", 2, self.effects.pairs, keys)
-        return effects[:, torch.as_tensor(inverse, device=effects.device)]
-
-    def _lookup(self, name: str, kind: int, known: IntArray, keys: IntArray) -> Tensor:
-        """``(n, len(keys))``: learned effects where known, prior draws by address elsewhere."""
-        table = self.embedded[name][..., 0]
-        position = _position(known, keys)
-        new = position == len(known)
-        index = torch.as_tensor(np.where(new, 0, position), device=table.device)
-        result = functional.pad(table, (0, 1))[:, index]
-        if new.any():
-            address = combine(np.full(int(new.sum()), kind), keys[new])
-            drawn = PRIOR[name] * normals(self.seed, address, self.n, 1)[..., 0]
-            result[:, torch.as_tensor(new, device=table.device)] = torch.as_tensor(
-                drawn, dtype=table.dtype, device=table.device
-            )
-        return result
 
 
 def _pair_keys(candidates: Candidates, n_compounds: int) -> IntArray:

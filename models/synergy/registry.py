@@ -20,6 +20,7 @@ from models.screen import (
 from models.synergy.bnn import BnnGaussian
 from models.synergy.gaussian_process.process import GpPairs
 from models.synergy.inputs import Training
+from models.synergy.score_networks.model import SCORE_NETWORKS
 from models.synergy.training import Schedule
 
 
@@ -81,10 +82,16 @@ class Model(Protocol):
         ...
 
 
-_ALL: tuple[Model, ...] = (BnnGaussian(), GpPairs())
+_ALL: tuple[Model, ...] = (BnnGaussian(), GpPairs(), *SCORE_NETWORKS)
 
 MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in _ALL})
 """Every model by its name."""
+
+AUTO = "auto"
+"""Instead of a name: the model of :data:`AUTOMATIC` with the best evidence on these data."""
+
+AUTOMATIC = ("bnn_gaussian", "gp_pairs")
+"""What "auto" compares, the cheaper to score first (see :mod:`models.synergy.choice`)."""
 
 
 def find_model(name: str) -> Model:

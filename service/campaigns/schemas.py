@@ -11,7 +11,34 @@ from service.kit.schemas import Body, Dose, Finite, Name, Out, Text
 
 Status = Literal["draft", "open", "paused", "closed"]
 ScoreName = Literal["bliss_mean", "bliss_max", "hsa_mean", "hsa_max"]
-ModelName = Literal["bnn_gaussian", "gp_pairs"]
+ModelName = Literal[
+    "auto",
+    "bnn_gaussian",
+    "gp_pairs",
+    "bilinear_deterministic",
+    "bilinear_ensemble",
+    "bilinear_randomised_prior",
+    "bilinear_mean_variance",
+    "bilinear_gaussian",
+    "bilinear_mixture",
+    "bilinear_laplace",
+    "bilinear_laplace_gaussian",
+    "bilinear_sparse_dropout",
+    "bilinear_ard",
+    "concat_deterministic",
+    "concat_ensemble",
+    "concat_randomised_prior",
+    "concat_mean_variance",
+    "concat_gaussian",
+    "concat_mixture",
+    "concat_laplace",
+    "concat_laplace_gaussian",
+    "concat_sparse_dropout",
+    "concat_ard",
+    "bilinear_ensemble_film_identity",
+    "bilinear_ensemble_film_features",
+    "plain_networks",
+]
 AcquisitionName = Literal["hit_probability", "ucb", "greedy", "thompson", "random"]
 Mark = Literal["pin", "ban"]
 
@@ -89,7 +116,11 @@ class Limits(Body):
 class Learning(Body):
     """How the next batch is found."""
 
-    model: ModelName = "bnn_gaussian"
+    model: ModelName = Field(
+        "auto",
+        description="What learns from the measurements. `auto`: every round the model with the "
+        "best evidence on the campaign's own held-out blocks; the reason is kept with it.",
+    )
     acquisition: AcquisitionName = Field(
         "hit_probability",
         description="What candidates are ranked by: the chance to be a hit (default), mean + "

@@ -141,7 +141,7 @@ class Fitting:
         return {
             "campaign_id": self.campaign_id,
             "job_id": self.ctx.job_id,
-            "name": self.rules.model,
+            "name": self.fitted.posterior.model,
             "score": self.rules.score,
             "n_wells": len(self.snapshot.screen.wells),
             "n_blocks": len(self.prepared.blocks.candidates),

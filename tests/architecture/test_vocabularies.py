@@ -8,7 +8,7 @@ import pytest
 
 from models.acquisition.functions import ACQUISITIONS
 from models.pharmacology.score_rules import SCORES
-from models.synergy.registry import MODELS
+from models.synergy.registry import AUTO, MODELS
 from service.assays import schemas as assays
 from service.assays.tables_in import Scale
 from service.batches.schemas import BatchItemOut, BatchPatch
@@ -25,7 +25,7 @@ from service.settings import Settings
 PAIRS = {
     "scores": (get_args(campaigns.ScoreName), SCORES),
     "acquisitions": (get_args(campaigns.AcquisitionName), ACQUISITIONS),
-    "models": (get_args(campaigns.ModelName), MODELS),
+    "models": (get_args(campaigns.ModelName), {AUTO, *MODELS}),
     "campaign statuses": (get_args(campaigns.Status), CAMPAIGN_STATUSES),
     "item statuses": (get_args(BatchItemOut.model_fields["status"].annotation), ITEM_STATUSES),
     "job statuses": (get_args(JobStatus), UNFINISHED + FINISHED),

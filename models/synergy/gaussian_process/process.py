@@ -69,6 +69,14 @@ class Scale:
     per_gap: float
 
 
+@dataclass(frozen=True)
+class GpSchedule(Schedule):
+    """``learned``: hyperparameters of an earlier fit to most of the same data; a refit takes
+    them as they are and only conditions on all of it."""
+
+    learned: Learned | None = None
+
+
 class GpPosterior:
     """Posterior of ``gp_pairs``; see :class:`models.screen.Posterior`.
 
@@ -91,7 +99,7 @@ class GpPosterior:
     ) -> None:
         self.tables, self.training, self.learned = tables, training, learned
         self.target, self.known, self.failures, self.scale = target, known, failures, scale
-        self.schedule = Schedule(steps, steps)
+        self.schedule: Schedule = GpSchedule(steps, steps, learned)
         self._solver: Solver | None = None
         self.tails = tails or learn_tails(self._solved().left_out(PROBES).cpu().double().numpy())
         self._drawn: tuple[int, int, PriorDraws, Tensor] | None = None
@@ -226,7 +234,9 @@ class GpPairs:
         usable = torch.nonzero(torch.as_tensor(failures.usable))[:, 0].to(rows.a.device)
         data = Standardised(rows.select(usable), target[usable], known[usable])
         steps = STEPS if schedule is None else schedule.steps
-        learned = learn(tables, data, steps, seed, on_progress, should_stop)
+        learned = _earlier(schedule, tables)
+        if learned is None:
+            learned = learn(tables, data, steps, seed, on_progress, should_stop)
         if should_stop():
             raise Stopped
         on_progress("solving", 0, 1)
@@ -287,6 +297,16 @@ class GpPairs:
 
 def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(cls)
+
+
+def _earlier(schedule: Schedule | None, tables: Tables) -> Learned | None:
+    """What an earlier fit learned, where it has a place for everything in these tables."""
+    learned = schedule.learned if isinstance(schedule, GpSchedule) else None
+    if learned is None:
+        return None
+    fresh = Kernel(tables, torch.Generator().manual_seed(0))
+    shapes = [{k: v.shape for k, v in own.state_dict().items()} for own in (fresh, learned.kernel)]
+    return learned if shapes[0] == shapes[1] else None
 
 
 def _on(tables: Tables, values: FloatArray) -> Tensor:

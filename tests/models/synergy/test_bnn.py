@@ -20,9 +20,10 @@ from models.synergy.baselines import predict_additive
 from models.synergy.bnn import BnnGaussian, BnnPosterior
 from models.synergy.evidence import measure_evidence
 from models.synergy.inputs import Features, InputTables, ScoredBlocks, Training, reduced
-from models.synergy.network import PRIOR, Effects, Network, Sizes, Worlds
+from models.synergy.network import PRIOR, Effects, Network, Sizes
 from models.synergy.registry import find_model, load, save
 from models.synergy.training import NonFiniteLossError, Schedule, negative_elbo
+from models.synergy.worlds import Worlds
 
 N, LINES = 14, 5
 SHORT = Schedule(40, 40)
@@ -112,6 +113,14 @@ def test_draws_are_whole_functions() -> None:
     assert whole.dtype == torch.float32
 
 
+def test_many_draws_come_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = everything().select(np.random.default_rng(1).permutation(len(everything())))
+    whole = fitted().draws(at, 6, 9)
+    monkeypatch.setattr("models.synergy.bnn.ELEMENTS_PER_BLOCK", 6 * 50)
+    assert torch.allclose(whole, fitted().draws(at, 6, 9), atol=1e-4)
+    assert fitted().draws(Candidates.empty(), 6, 9).shape == (6, 0)
+
+
 def test_same_seed_same_bits_and_row_order_is_irrelevant() -> None:
     train, test = some(80)
     model = BnnGaussian()
@@ -149,7 +158,7 @@ def test_combinations_never_measured_follow_the_prior() -> None:
     worlds = posterior._worlds
     assert worlds is not None
     unseen = np.array([12 * N + 13])
-    effect = worlds._lookup("effect_pair", 2, posterior.effects.pairs, unseen)
+    effect = worlds._lookup("effect_pair", 2, worlds.pairs, torch.as_tensor(unseen))
     assert float(effect.std()) == pytest.approx(PRIOR["effect_pair"], rel=0.15)
     assert float(effect.mean()) == pytest.approx(0.0, abs=0.06)
 

@@ -32,6 +32,7 @@ def short_training() -> Iterator[None]:
     """What the service does with a posterior is tested here, not how good the posterior is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.synergy.training.MIN_STEPS", 5)
+        patch.setattr("models.synergy.gaussian_process.process.STEPS", 2)
         patch.setattr(Schedule, "for_rows", classmethod(lambda cls, n: cls(10, 10)))
         yield
 
