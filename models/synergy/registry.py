@@ -20,7 +20,10 @@ from models.screen import (
 from models.synergy.bnn import BnnGaussian
 from models.synergy.gaussian_process.process import GpPairs
 from models.synergy.inputs import Training
+from models.synergy.response.hierarchical_bliss import HierarchicalBliss
+from models.synergy.response.logit_tensor import LogitTensor
 from models.synergy.score_networks.model import SCORE_NETWORKS
+from models.synergy.stacking import Stacked
 from models.synergy.training import Schedule
 
 
@@ -82,9 +85,19 @@ class Model(Protocol):
         ...
 
 
-_ALL: tuple[Model, ...] = (BnnGaussian(), GpPairs(), *SCORE_NETWORKS)
+_ALL: tuple[Model, ...] = (
+    BnnGaussian(),
+    GpPairs(),
+    GpPairs(plain=True),
+    HierarchicalBliss(),
+    LogitTensor(),
+    *SCORE_NETWORKS,
+)
 
-MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in _ALL})
+_SINGLE: dict[str, Model] = {model.name: model for model in _ALL}
+_STACKED: Model = Stacked({name: _SINGLE[name] for name in ("gp_pairs", "concat_ensemble")})
+
+MODELS: Mapping[str, Model] = MappingProxyType({**_SINGLE, _STACKED.name: _STACKED})
 """Every model by its name."""
 
 AUTO = "auto"

@@ -15,6 +15,9 @@ ModelName = Literal[
     "auto",
     "bnn_gaussian",
     "gp_pairs",
+    "plain_gp",
+    "hierarchical_bliss",
+    "logit_tensor",
     "bilinear_deterministic",
     "bilinear_ensemble",
     "bilinear_randomised_prior",
@@ -38,6 +41,7 @@ ModelName = Literal[
     "bilinear_ensemble_film_identity",
     "bilinear_ensemble_film_features",
     "plain_networks",
+    "stacked",
 ]
 AcquisitionName = Literal["hit_probability", "ucb", "greedy", "thompson", "random"]
 Mark = Literal["pin", "ban"]

@@ -50,6 +50,7 @@ from models.synergy.inputs import ScoredBlocks, Training
 from models.synergy.training import Schedule, require_rows
 
 NAME = "gp_pairs"
+PLAIN_NAME = "plain_gp"
 VERSION = 1
 MIN_ROWS = 5
 STEPS = 36
@@ -83,10 +84,9 @@ class GpPosterior:
     The factor of the covariance of the data is computed at the first call and kept.
     """
 
-    model = NAME
-
     def __init__(
         self,
+        model: str,
         tables: Tables,
         training: Rows,
         target: Tensor,
@@ -97,6 +97,7 @@ class GpPosterior:
         steps: int,
         tails: Tails | None = None,
     ) -> None:
+        self.model = model
         self.tables, self.training, self.learned = tables, training, learned
         self.target, self.known, self.failures, self.scale = target, known, failures, scale
         self.schedule: Schedule = GpSchedule(steps, steps, learned)
@@ -201,9 +202,15 @@ class GpPosterior:
 
 
 class GpPairs:
-    """The model; registered in :data:`models.synergy.registry.MODELS`."""
+    """The model; registered in :data:`models.synergy.registry.MODELS`.
 
-    name = NAME
+    ``plain``: a reference to compare with, called "plain_gp": the kernel as it starts, nothing
+    learned of its weights, of plates or of failed blocks.
+    """
+
+    def __init__(self, *, plain: bool = False) -> None:
+        self.plain = plain
+        self.name = PLAIN_NAME if plain else NAME
 
     def fit(
         self,
@@ -224,23 +231,25 @@ class GpPairs:
         training = training.sorted()
         blocks = training.blocks
         require_rows(len(blocks), MIN_ROWS)
-        tables = Tables.of(training.features, _groups(training), torch.device(device))
+        groups = np.eye(len(training.features.compounds)) if self.plain else _groups(training)
+        tables = Tables.of(training.features, groups, torch.device(device))
         rows = Rows.of(blocks.candidates, tables.n_cell_lines, tables.lines.device)
-        failures = Failures.find(rows, tables, _viability(training))
+        unknown = np.full(len(blocks), np.nan)
+        failures = Failures.find(rows, tables, unknown if self.plain else _viability(training))
         require_rows(int(failures.usable.sum()), MIN_ROWS)
         scale = _scale(blocks, failures, untreated_gap(rows, tables).cpu().numpy())
         target = _on(tables, (blocks.score - scale.centre) / scale.spread)
         known = _on(tables, (blocks.noise_sd / scale.spread) ** 2)
         usable = torch.nonzero(torch.as_tensor(failures.usable))[:, 0].to(rows.a.device)
         data = Standardised(rows.select(usable), target[usable], known[usable])
-        steps = STEPS if schedule is None else schedule.steps
+        steps = (0 if self.plain else STEPS) if schedule is None else schedule.steps
         learned = _earlier(schedule, tables)
         if learned is None:
             learned = learn(tables, data, steps, seed, on_progress, should_stop)
         if should_stop():
             raise Stopped
         on_progress("solving", 0, 1)
-        return GpPosterior(tables, rows, target, known, learned, failures, scale, steps)
+        return GpPosterior(self.name, tables, rows, target, known, learned, failures, scale, steps)
 
     def save(self, posterior: GpPosterior) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors for safetensors and metadata for JSON; :meth:`load` gives the same draws."""
@@ -254,7 +263,7 @@ class GpPairs:
             "failed_weight": posterior.failures.weight,
         }
         metadata = {
-            "model": NAME,
+            "model": posterior.model,
             "version": VERSION,
             "scale": dataclasses.asdict(posterior.scale),
             "learned": posterior.learned.numbers(),
@@ -268,9 +277,9 @@ class GpPairs:
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], device: str = "cpu"
     ) -> GpPosterior:
         """Rebuild a saved posterior. Raises :class:`ScreenError` for another model or version."""
-        if (metadata.get("model"), metadata.get("version")) != (NAME, VERSION):
+        if (metadata.get("model"), metadata.get("version")) != (self.name, VERSION):
             found = f"{metadata.get('model')} version {metadata.get('version')}"
-            raise ScreenError(f"cannot load {found} as {NAME} version {VERSION}")
+            raise ScreenError(f"cannot load {found} as {self.name} version {VERSION}")
         on = {key: value.to(device) for key, value in tensors.items()}
         tables = Tables(*(on[f"tables.{f.name}"] for f in _fields(Tables)))
         kernel = Kernel(tables, torch.Generator().manual_seed(0))
@@ -283,6 +292,7 @@ class GpPairs:
             tensors["failed"], tensors["failed_weight"], float(metadata["failed_base"])
         )
         return GpPosterior(
+            self.name,
             tables,
             Rows(*(on[f"rows.{f.name}"] for f in _fields(Rows))),
             on["target"],
