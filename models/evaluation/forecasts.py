@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from models.bayes.forecast import Marks, mark, noise_ceiling, score_marks
 from models.bayes.predictive import Noise
@@ -25,25 +24,10 @@ from models.pharmacology.references import REFERENCES
 from models.screen import Candidates, FloatArray, IntArray, Wells
 from models.synergy.evidence import baseline_predictions, forecast_blocks
 from models.synergy.registry import ModelPosterior
+from models.synergy.response.treatments import ResponsePosterior
 
 WELLS_AT_ONCE = 4096
 LEAST_SD = 1e-6
-
-
-@runtime_checkable
-class ResponsePosterior(Protocol):
-    """A posterior that predicts viability at doses."""
-
-    def viability_draws(
-        self, compounds: IntArray, doses_um: FloatArray, cell_line: IntArray, n: int, seed: int
-    ) -> Tensor:
-        """``(n, m)`` noise-free viability of treatments: ``compounds``, ``doses_um`` as in
-        :class:`models.screen.Wells`."""
-        ...
-
-    def well_noise_sd(self, viability: FloatArray) -> FloatArray:
-        """Standard deviation of one well around a true viability; same shape."""
-        ...
 
 
 @dataclass(frozen=True)

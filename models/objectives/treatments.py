@@ -17,7 +17,8 @@ from models.pharmacology.dose_response import CurveTable
 from models.pharmacology.random_numbers import combine, normals
 from models.pharmacology.references import REFERENCES
 from models.pharmacology.score_rules import score_rule
-from models.screen import ABSENT, FloatArray, IntArray, ScreenError
+from models.screen import ABSENT, MAX_COMPOUNDS, FloatArray, IntArray, ScreenError
+from models.synergy.response.treatments import ResponsePosterior
 
 _FEWEST_DOSE_PAIRS = 20
 
@@ -91,6 +92,26 @@ def predict_viability(
     excess = (score_draws * profile.share(reference) + residual) / POINTS
     viability = np.where(both, reference - excess, alone)
     return viability, curves.noise.sd(np.maximum(viability.mean(axis=0), 0.0))
+
+
+def respond(
+    posterior: ResponsePosterior,
+    compounds: IntArray,
+    cell_line: IntArray,
+    doses_um: FloatArray,
+    n: int,
+    seed: int,
+) -> tuple[FloatArray, FloatArray]:
+    """What :func:`predict_viability` returns, from a model of responses itself.
+
+    ``compounds``, ``doses_um``: ``(m, k)`` with up to three compounds, ``ABSENT`` for none.
+    """
+    spare = MAX_COMPOUNDS - compounds.shape[1]
+    padded = np.pad(compounds, ((0, 0), (0, spare)), constant_values=ABSENT)
+    doses = np.pad(doses_um, ((0, 0), (0, spare)))
+    draws = posterior.viability_draws(padded, doses, cell_line, n, seed)
+    viability = draws.cpu().numpy().astype(np.float64)
+    return viability, np.asarray(posterior.well_noise_sd(viability.mean(axis=0)))
 
 
 def _single(

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from models import rounds
 from models.bayes.predictive import Noise, predictive_quantiles, probability_below
-from models.objectives.treatments import excess_profile, predict_viability
+from models.objectives.treatments import excess_profile, predict_viability, respond
 from models.rounds import Fitted, Prepared, RoundRules
 from models.screen import ABSENT, Candidates
 from models.synergy.registry import ModelPosterior
+from models.synergy.response.treatments import ResponsePosterior
 from service.campaigns.service import CampaignService
 from service.kit.jobs import JobContext, JobFailed, problem_dict
 from service.kit.unit import Unit
@@ -66,15 +67,14 @@ def _answers(
         _fill(answers, is_score, "score", numbers)
     treatments = ~is_score
     if treatments.any():
-        viability, well_sd = predict_viability(
-            prepared.curves,
-            excess_profile(prepared.blocks),
-            compounds[treatments],
-            cell_line[treatments],
-            doses[treatments],
-            draws[:, treatments],
-            seed,
-        )
+        at = (compounds[treatments], cell_line[treatments], doses[treatments])
+        posterior = _posterior(fitted)
+        if isinstance(posterior, ResponsePosterior):
+            viability, well_sd = respond(posterior, *at, N_DRAWS, seed)
+        else:
+            profile = excess_profile(prepared.blocks)
+            through = (prepared.curves, profile, *at, draws[:, treatments], seed)
+            viability, well_sd = predict_viability(*through)
         _fill(answers, treatments, "viability", _summaries(viability, Noise(well_sd), None))
     return answers
 
@@ -88,12 +88,18 @@ def _posterior(fitted: Fitted) -> ModelPosterior:
 def _score_draws(
     fitted: Fitted, compounds: NDArray[np.int64], cell_line: NDArray[np.int64], seed: int
 ) -> Floats:
-    """``(N_DRAWS, m)`` draws of the pairs; zeros for single agents, which have no score."""
+    """``(N_DRAWS, m)`` draws of the pairs; zeros for single agents, which have no score.
+
+    A pair that is asked for twice is drawn once, so that both answers are the same to the bit.
+    """
     draws = np.zeros((N_DRAWS, len(cell_line)))
     pairs = (compounds != ABSENT).all(axis=1)
     if pairs.any():
-        candidates = Candidates(compounds[pairs], cell_line[pairs])
-        draws[:, pairs] = _numpy(_posterior(fitted).draws(candidates, N_DRAWS, seed))
+        every = Candidates(compounds[pairs], cell_line[pairs])
+        keys = every.keys(int(compounds.max()) + 1)
+        _, first, where = np.unique(keys, return_index=True, return_inverse=True)
+        distinct = _posterior(fitted).draws(every.select(first), N_DRAWS, seed)
+        draws[:, pairs] = _numpy(distinct)[:, where]
     return draws
 
 

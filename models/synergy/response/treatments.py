@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from models.screen import ABSENT, MAX_COMPOUNDS, FloatArray, IntArray, ScreenError
 
 
+@runtime_checkable
 class ResponsePosterior(Protocol):
     """A posterior that predicts the viability of any treatment, single agents included."""
 

@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from models.objectives.scores import Blocks, measure_blocks
-from models.objectives.treatments import ExcessProfile, excess_profile, predict_viability
+from models.objectives.treatments import (
+    ExcessProfile,
+    excess_profile,
+    predict_viability,
+    respond,
+)
 from models.pharmacology.dose_response import CurveTable, fit_curves
 from models.pharmacology.simulate import SimulatedScreen, simulate_screen
 from models.screen import ABSENT, Candidates, ScreenError
@@ -111,3 +116,30 @@ def test_wrong_shapes_are_refused(
         treat(measured[0], profile, [1, 2, 3], [0.1, 0.1, 0.1])
     with pytest.raises(ScreenError, match="not negative"):
         treat(measured[0], profile, [1, 2], [0.1, -0.1])
+
+
+class Halved:
+    """A model of responses whose every treatment is half as viable for each compound."""
+
+    def viability_draws(
+        self,
+        compounds: np.ndarray,
+        doses_um: np.ndarray,
+        cell_line: np.ndarray,
+        n: int,
+        seed: int,
+    ) -> torch.Tensor:
+        assert compounds.shape == doses_um.shape == (len(cell_line), 3)
+        level = torch.as_tensor(0.5 ** (compounds >= 0).sum(axis=1), dtype=torch.float32)
+        return level.expand(n, -1)
+
+    def well_noise_sd(self, viability: np.ndarray) -> np.ndarray:
+        return 0.1 * viability
+
+
+def test_a_model_of_responses_is_asked_itself() -> None:
+    compounds = np.array([[0, 1], [1, -1], [-1, -1]])
+    doses = np.where(compounds >= 0, 1.0, 0.0)
+    draws, noise = respond(Halved(), compounds, np.zeros(3, np.int64), doses, 4, 0)
+    assert draws.tolist() == [[0.25, 0.5, 1.0]] * 4
+    assert np.allclose(noise, [0.025, 0.05, 0.1])
