@@ -26,6 +26,9 @@ from models.synergy.gaussian_process.kernel import (
 
 FEATURES = 32
 DRAWS_AT_ONCE = 16
+MOST_TABLE = 8
+"""All pairs of the compounds of some rows are computed at once where these are at most so many
+times the rows that were asked for."""
 
 
 class PriorDraws:
@@ -49,13 +52,20 @@ class PriorDraws:
 
     @torch.no_grad()
     def __call__(self, rows: Rows) -> Tensor:
-        """``(len(rows), n)`` values of every function."""
+        """``(len(rows), n)`` values of every function; fast where a line has many of the rows."""
         total = self._line[rows.line] + self._cell[rows.cell_a] + self._cell[rows.cell_b]
         total = total + bliss_shift(rows, self.tables)[:, None] * self._shift
+        for line in torch.unique(rows.line).tolist():
+            at = torch.nonzero(rows.line == line)[:, 0]
+            total[at] += self._products(rows.select(at), line)
+        return total
+
+    def _products(self, rows: Rows, line: int) -> Tensor:
+        """``(m, n)`` the terms that are products of two compounds, for rows of one line."""
         left, right = self._response
-        total = total + _crossed(left, right, rows.cell_a, rows.cell_b, None) * _HALF
-        for (left, right, line), scale in ((self._pair, _HALF), (self._plate, 1.0)):
-            total = total + scale * _crossed(left, right, rows.a, rows.b, line[rows.line])
+        total = _HALF * _crossed(left, right, rows.cell_a, rows.cell_b, None)
+        for (left, right, lines), scale in ((self._pair, _HALF), (self._plate, 1.0)):
+            total = total + scale * _crossed(left, right, rows.a, rows.b, lines[line])
         return total
 
     def _cells(self, kernel: Kernel, n: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -121,11 +131,20 @@ _HALF = math.sqrt(0.5)
 
 
 def _crossed(left: Tensor, right: Tensor, a: Tensor, b: Tensor, line: Tensor | None) -> Tensor:
-    """``(m, n)`` sum over features of (left_a right_b + left_b right_a) line / sqrt(features)."""
-    both = left[a] * right[b] + left[b] * right[a]
+    """``(m, n)`` sum over features of (left_a right_b + left_b right_a) line / sqrt(features).
+
+    ``left``, ``right``: ``(things, n, features)``. ``line``: ``(n, features)``.
+    """
+    things, where = torch.unique(torch.stack([a, b]), return_inverse=True)
+    first, second = left[things], right[things]
     if line is not None:
-        both = both * line
-    return both.sum(2) / math.sqrt(FEATURES)
+        first = first * line
+    if len(things) ** 2 > MOST_TABLE * len(a):
+        both = first[where[0]] * second[where[1]] + first[where[1]] * second[where[0]]
+        return both.sum(2) / math.sqrt(FEATURES)
+    table = torch.bmm(first.transpose(0, 1), second.permute(1, 2, 0))
+    both = table + table.transpose(1, 2)
+    return both[:, where[0], where[1]].T / math.sqrt(FEATURES)
 
 
 def _root(kernel: Tensor) -> Tensor:

@@ -110,7 +110,8 @@ class GpPosterior:
         """``(n, len(candidates))`` float32 scores of ``n`` whole functions, on the CPU."""
         if n < 1:
             raise ScreenError(f"cannot draw {n} functions")
-        rows = self._rows(candidates)
+        order = np.argsort(candidates.cell_line, kind="stable")
+        rows = self._rows(candidates.select(order))
         prior, weight = self._conditioned(n, seed)
         solver = self._solved()
         result = torch.empty((n, len(candidates)), dtype=torch.float32)
@@ -118,8 +119,9 @@ class GpPosterior:
             part = rows.select(slice(start, start + CHUNK))
             values = prior(part) + solver.cross(part) @ weight
             values = self.scale.centre + self.scale.spread * values.T.float().cpu()
-            keys = candidates.select(np.arange(start, start + len(part))).keys(10**6)
-            result[:, start : start + CHUNK] = self._failing(values, part, keys, seed)
+            at = order[start : start + CHUNK]
+            keys = candidates.select(at).keys(10**6)
+            result[:, torch.as_tensor(at)] = self._failing(values, part, keys, seed)
         return result
 
     @property
