@@ -103,8 +103,8 @@ MODELS: Mapping[str, Model] = MappingProxyType({**_SINGLE, _STACKED.name: _STACK
 AUTO = "auto"
 """Instead of a name: the model of :data:`AUTOMATIC` with the best evidence on these data."""
 
-AUTOMATIC = ("bnn_gaussian", "gp_pairs")
-"""What "auto" compares, the cheaper to score first (see :mod:`models.synergy.choice`)."""
+AUTOMATIC = ("gp_pairs", "bnn_gaussian")
+"""What "auto" compares; the first is taken unless another is clearly better (:mod:`.choice`)."""
 
 
 def find_model(name: str) -> Model:

@@ -60,6 +60,27 @@ def result() -> RoundResult:
     return run_round(screen(), Pool.of(campaign().candidates), RULES, 5)
 
 
+def test_evidence_chooses_the_model_and_the_reason_is_kept() -> None:
+    rules = replace(RULES, model="auto")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.synergy.gaussian_process.process.STEPS", 3)
+        fitted = fit(screen(), prepare(screen(), rules), rules, 5)
+    choice = fitted.evidence["choice"]
+    assert fitted.posterior is not None
+    assert fitted.posterior.model == choice["chosen"]
+    assert set(choice["considered"]) == set(choice["stacking"]) == {"gp_pairs", "bnn_gaussian"}
+    assert fitted.reason.endswith(choice["reason"])
+    assert choice["chosen"] in fitted.reason
+    assert json.loads(json.dumps(fitted.evidence)) == fitted.evidence
+    assert sum(choice["stacking"].values()) == pytest.approx(1.0)
+
+
+def test_a_model_that_was_named_is_not_compared() -> None:
+    assert result().evidence["choice"] is None
+    assert result().posterior is not None
+    assert result().posterior.model == "bnn_gaussian"
+
+
 def test_a_round_ranks_and_chooses() -> None:
     ranked = result().ranked
     assert len(ranked.pool_index) == 40
