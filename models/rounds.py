@@ -221,7 +221,7 @@ def fit(
             seed=seed,
             draws=rules.draws,
             device=device,
-            on_progress=_renamed(on_progress, f"evidence for {name}"),
+            on_progress=_renamed(on_progress, f"evidence for {name}" if names[1:] else "evidence"),
             should_stop=should_stop,
         )
         for name in names

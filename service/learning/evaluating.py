@@ -63,7 +63,8 @@ def evaluate_screen(options: EvaluateOptions, console: Console | None = None) ->
             )
             report = run_study(data, models, folds, store, device=options.device, watcher=watcher)
     except Stopped:
-        show.print(f"Stopped. Finished folds are in {store.folder}: the same command goes on.")
+        text = f"Stopped. Finished folds are in {store.folder}: the same command goes on."
+        show.print(text, soft_wrap=True)
         return STOPPED
     except (ScreenError, OSError) as error:
         print(f"nextround: {error}", file=sys.stderr)

@@ -120,7 +120,9 @@ class Cluster:
         self.ok(0, "POST", "/v1/compounds", json={"compounds": [{"name": n} for n in COMPOUNDS]})
         self.ok(0, "POST", "/v1/cell-lines", json={"cell_lines": [{"name": n} for n in CELL_LINES]})
         body = {"name": "Cluster", "compounds": COMPOUNDS, "cell_lines": CELL_LINES}
-        limits = {"doses_um": DOSES_UM, "limits": {"batch_size": 5}}
+        # The network alone, and not "auto": a training that lasts long enough to be disturbed.
+        learning = {"learning": {"model": "bnn_gaussian"}}
+        limits = {"doses_um": DOSES_UM, "limits": {"batch_size": 5}, **learning}
         campaign = self.ok(0, "POST", "/v1/campaigns", json={**body, **limits})["id"]
         path, headers = f"/v1/campaigns/{campaign}/submissions", {"Content-Type": "text/csv"}
         self.ok(0, "POST", path, content=_table(), headers=headers)
