@@ -12,6 +12,7 @@ from models.bayes.forecast import mark, noise_ceiling, score_forecast, score_mar
 from models.bayes.predictive import Noise
 from models.bayes.recalibration import describe_recalibration
 from models.screen import (
+    Candidates,
     FloatArray,
     IntArray,
     ProgressCallback,
@@ -92,8 +93,8 @@ def measure_evidence(
 class KnowsErrors(Protocol):
     """A posterior with a rule for measurements whose standard error is known."""
 
-    def noise_scale_given(self, noise_sd: FloatArray) -> FloatArray:
-        """``(m,)`` scale of the noise of measurements with these standard errors."""
+    def noise_scale_given(self, candidates: Candidates, noise_sd: FloatArray) -> FloatArray:
+        """``(m,)`` scale of the noise of measurements with these standard errors, ``(m,)``."""
         ...
 
 
@@ -108,7 +109,8 @@ def forecast_blocks(
     """
     functions = posterior.draws(at.candidates, draws, seed).numpy().astype(np.float64)
     if isinstance(posterior, KnowsErrors):
-        return functions, Noise(posterior.noise_scale_given(at.noise_sd), posterior.noise_df)
+        own = posterior.noise_scale_given(at.candidates, at.noise_sd)
+        return functions, Noise(np.maximum(own, 1e-6), posterior.noise_df)
     scale = posterior.noise_scale(at.candidates).numpy().astype(np.float64)
     typical = float(np.median(train.noise_sd))
     own = np.sqrt(np.maximum(scale**2 - typical**2, 0) + at.noise_sd**2)

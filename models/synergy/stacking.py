@@ -26,7 +26,7 @@ from models.screen import (
     never_stop,
     no_progress,
 )
-from models.synergy.evidence import forecast_blocks, split_rows
+from models.synergy.evidence import KnowsErrors, forecast_blocks, split_rows
 from models.synergy.inputs import Training
 from models.synergy.training import Schedule, require_rows
 
@@ -125,6 +125,20 @@ class StackedPosterior:
         """``(len(candidates),)`` scale that gives :meth:`noise_sd` at :attr:`noise_df`."""
         df = self.noise_df
         return self.noise_sd(candidates) * (1.0 if math.isinf(df) else math.sqrt((df - 2) / df))
+
+    def noise_scale_given(self, candidates: Candidates, noise_sd: FloatArray) -> FloatArray:
+        """``(m,)`` scale of the noise of measurements with these standard errors: variances
+        weighted, each component by its own rule where it has one."""
+        variance = np.zeros(len(candidates))
+        for weight, component in zip(self.weights, self.components, strict=True):
+            if isinstance(component, KnowsErrors):
+                scale, own = component.noise_scale_given(candidates, noise_sd), component.noise_df
+                inflation = 1.0 if math.isinf(own) else own / (own - 2)
+                variance += weight * scale**2 * inflation
+            else:
+                variance += weight * component.noise_sd(candidates).double().cpu().numpy() ** 2
+        df = self.noise_df
+        return np.asarray(np.sqrt(variance * (1.0 if math.isinf(df) else (df - 2) / df)))
 
     def diagnostics(self) -> dict[str, Any]:
         """Weights, and how well each component converged."""

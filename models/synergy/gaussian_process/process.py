@@ -132,9 +132,9 @@ class GpPosterior:
     def noise_scale(self, candidates: Candidates) -> Tensor:
         """``(len(candidates),)`` scale of the Student-t noise of a measurement like the others."""
         known = np.full(len(candidates), self.scale.typical_sd)
-        return torch.as_tensor(self.noise_scale_given(known), dtype=torch.float32)
+        return torch.as_tensor(self.noise_scale_given(candidates, known), dtype=torch.float32)
 
-    def noise_scale_given(self, noise_sd: FloatArray) -> FloatArray:
+    def noise_scale_given(self, candidates: Candidates, noise_sd: FloatArray) -> FloatArray:
         """``(m,)`` scale of the noise of measurements with these standard errors."""
         learned, spread = self.learned, self.scale.spread
         variance = learned.extra_variance * spread**2 + learned.known_factor * noise_sd**2

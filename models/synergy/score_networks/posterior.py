@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from models.bayes.ensembles import agreement
-from models.screen import Candidates, ScreenError
+from models.screen import Candidates, FloatArray, ScreenError
 from models.synergy.bnn import Scaling
 from models.synergy.inputs import InputTables
 from models.synergy.score_networks.architecture import Design, Outputs, Rows, Shape
@@ -93,13 +93,20 @@ class NetworkPosterior:
 
         With a second head it differs between candidates: root mean square over members.
         """
-        known = self.scaling.typical_sd
+        return torch.sqrt(self._learned_variance(candidates) + self.scaling.typical_sd**2)
+
+    def noise_scale_given(self, candidates: Candidates, noise_sd: FloatArray) -> FloatArray:
+        """``(m,)`` scale of the noise of measurements with these standard errors."""
+        learned = self._learned_variance(candidates).double().numpy()
+        return np.asarray(np.sqrt(learned + noise_sd**2))
+
+    def _learned_variance(self, candidates: Candidates) -> Tensor:
+        """``(m,)`` squared scale of the noise beyond what is known, in the score's unit."""
         if self.module.design.log_scale:
             functions, n = self._drawn(NOISE_DRAWS, NOISE_SEED), self._count(NOISE_DRAWS)
-            variance = self._evaluate(functions, n, candidates, noise=True).square().mean(0)
-            return torch.sqrt(variance + known**2)
+            return self._evaluate(functions, n, candidates, noise=True).square().mean(0)
         learned = float(self.module.noise()[0].detach()) * self.scaling.spread
-        return torch.full((len(candidates),), math.hypot(learned, known))
+        return torch.full((len(candidates),), learned**2)
 
     def noise_sd(self, candidates: Candidates) -> Tensor:
         """``(len(candidates),)`` standard deviation of a measured score around the true one."""

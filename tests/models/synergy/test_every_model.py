@@ -15,6 +15,7 @@ from models.pharmacology.dose_response import fit_curves
 from models.pharmacology.simulate import simulate_screen
 from models.rounds import features_of
 from models.screen import Candidates, ScreenError
+from models.synergy.evidence import KnowsErrors
 from models.synergy.inputs import Training
 from models.synergy.registry import MODELS, ModelPosterior, find_model, load, save
 from models.synergy.training import Schedule
@@ -91,6 +92,18 @@ def test_noise_and_diagnostics_can_be_read(name: str) -> None:
     assert (sd >= scale * 0.999).all()
     assert posterior.noise_df > 2
     assert json.loads(json.dumps(posterior.diagnostics()))
+
+
+@every_model
+def test_a_larger_standard_error_is_more_noise(name: str) -> None:
+    """Where a model has a rule for known errors, it gives the typical noise at a typical error."""
+    posterior, at = fitted(name), candidates()
+    if not isinstance(posterior, KnowsErrors):
+        return
+    typical = np.full(len(at), float(np.median(training().blocks.noise_sd)))
+    found = posterior.noise_scale_given(at, typical)
+    assert np.allclose(found, posterior.noise_scale(at).numpy(), rtol=0.05)
+    assert (posterior.noise_scale_given(at, 3 * typical) > found).all()
 
 
 @every_model
