@@ -31,13 +31,14 @@ from models.screen import (
     NothingLeft,
     ProgressCallback,
     Screen,
+    ScreenError,
     StopCallback,
     Stopped,
     never_stop,
     no_progress,
 )
 from models.synergy.choice import describe_choice
-from models.synergy.evidence import measure_evidence
+from models.synergy.evidence import Evidence, measure_evidence
 from models.synergy.inputs import Features, Training
 from models.synergy.registry import (
     AUTO,
@@ -47,6 +48,7 @@ from models.synergy.registry import (
     load,
     save,
 )
+from models.synergy.training import NonFiniteLossError
 
 __all__ = [
     "MIN_BLOCKS",
@@ -197,8 +199,8 @@ def fit(
     """Stage 2: evidence from a held-out fifth, then the posterior on all blocks.
 
     The fit on four fifths also finds how long to train. With the model "auto" every model of
-    ``AUTOMATIC`` is judged on the same blocks, and ``evidence["choice"]`` keeps who won and why. No
-    model is fitted for fewer than
+    ``AUTOMATIC`` is judged on the same blocks, and ``evidence["choice"]`` keeps who won, why, and
+    who could not be fitted; it is an error only where none can. No model is fitted for fewer than
     ``MIN_BLOCKS`` blocks or a random round; ``reason`` says so.
     """
     started = time.perf_counter()
@@ -213,19 +215,9 @@ def fit(
         }
         return Fitted(None, evidence, reason, time.perf_counter() - started)
     training = training_of(screen, prepared, rules.score)
-    names = AUTOMATIC if rules.model == AUTO else (rules.model,)
-    judged = {
-        name: measure_evidence(
-            find_model(name),
-            training,
-            seed=seed,
-            draws=rules.draws,
-            device=device,
-            on_progress=_renamed(on_progress, f"evidence for {name}" if names[1:] else "evidence"),
-            should_stop=should_stop,
-        )
-        for name in names
-    }
+    judged, failed = _judge(
+        training, rules, seed, device=device, on_progress=on_progress, should_stop=should_stop
+    )
     choice = describe_choice(judged) if rules.model == AUTO else None
     chosen = rules.model if choice is None else str(choice["chosen"])
     between = time.perf_counter()
@@ -238,11 +230,53 @@ def fit(
         schedule=judged[chosen].schedule,
     )
     seconds = {"evidence": between - started, "posterior": time.perf_counter() - between}
+    if choice is not None:
+        choice = {**choice, "failed": failed}
     evidence = {**judged[chosen].report, "seconds": seconds, "n_blocks": found, "choice": choice}
     reason = f"{chosen}, fitted to {found} measured blocks."
     if choice is not None:
-        reason = f"{reason} {choice['reason']}"
+        reason = " ".join([reason, choice["reason"], *_failures(failed)])
     return Fitted(posterior, evidence, reason, time.perf_counter() - started)
+
+
+def _judge(
+    training: Training,
+    rules: RoundRules,
+    seed: int,
+    *,
+    device: str,
+    on_progress: ProgressCallback,
+    should_stop: StopCallback,
+) -> tuple[dict[str, Evidence], dict[str, str]]:
+    """Evidence of each model in question, and why others could not be fitted.
+
+    Raises the error of the last one where none could.
+    """
+    names = AUTOMATIC if rules.model == AUTO else (rules.model,)
+    judged: dict[str, Evidence] = {}
+    failed: dict[str, str] = {}
+    for name in names:
+        stage = f"evidence for {name}" if rules.model == AUTO else "evidence"
+        try:
+            judged[name] = measure_evidence(
+                find_model(name),
+                training,
+                seed=seed,
+                draws=rules.draws,
+                device=device,
+                on_progress=_renamed(on_progress, stage),
+                should_stop=should_stop,
+            )
+        except (ScreenError, NonFiniteLossError) as error:
+            failed[name] = str(error)
+            if len(failed) == len(names):
+                raise
+    return judged, failed
+
+
+def _failures(failed: Mapping[str, str]) -> list[str]:
+    """A sentence for each model that could not be fitted."""
+    return [f"{name} could not be fitted: {why}." for name, why in failed.items()]
 
 
 def training_of(screen: Screen, prepared: Prepared, score: str) -> Training:

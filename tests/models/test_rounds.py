@@ -75,6 +75,24 @@ def test_evidence_chooses_the_model_and_the_reason_is_kept() -> None:
     assert sum(choice["stacking"].values()) == pytest.approx(1.0)
 
 
+def test_a_model_that_cannot_be_fitted_leaves_the_round_to_the_other() -> None:
+    rules = replace(RULES, model="auto")
+
+    def refuse(*args: object, **options: object) -> None:
+        raise ScreenError("the covariance is none")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.synergy.gaussian_process.process.GpPairs.fit", refuse)
+        fitted = fit(screen(), prepare(screen(), rules), rules, 5)
+        assert fitted.posterior is not None
+        assert fitted.posterior.model == "bnn_gaussian"
+        assert fitted.evidence["choice"]["failed"] == {"gp_pairs": "the covariance is none"}
+        assert "gp_pairs could not be fitted: the covariance is none." in fitted.reason
+        patch.setattr("models.synergy.bnn.BnnGaussian.fit", refuse)
+        with pytest.raises(ScreenError, match="the covariance is none"):
+            fit(screen(), prepare(screen(), rules), rules, 5)
+
+
 def test_a_model_that_was_named_is_not_compared() -> None:
     assert result().evidence["choice"] is None
     assert result().posterior is not None

@@ -104,10 +104,12 @@ class Tables:
 
     @property
     def n_cell_lines(self) -> int:
+        """Lines of the screen."""
         return self.lines.shape[1]
 
     @property
     def n_compounds(self) -> int:
+        """Compounds of the screen."""
         return self.compounds.shape[1]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.screen import IntArray, ProgressCallback, StopCallback, Stopped
 from models.synergy.gaussian_process.kernel import Kernel, Rows, Tables
+from models.synergy.gaussian_process.solving import cholesky
 from models.synergy.training import NonFiniteLossError
 
 SUBSET = 640
@@ -121,8 +122,7 @@ def _penalty(kernel: Kernel, start: dict[str, Tensor]) -> Tensor:
 
 def _factor(kernel: Kernel, noise: _Noise, tables: Tables, part: Standardised) -> Tensor:
     covariance = kernel(part.rows, part.rows, tables)
-    factor: Tensor = torch.linalg.cholesky(covariance + torch.diag(noise.variance(part.known)))
-    return factor
+    return cholesky(covariance + torch.diag(noise.variance(part.known)))
 
 
 def _negative_log_evidence(

@@ -54,9 +54,6 @@ PLAIN_NAME = "plain_gp"
 VERSION = 1
 MIN_ROWS = 5
 STEPS = 36
-FEWEST_FAILED = 3
-"""Failed blocks from which what failing does to the score is learned; see :class:`Scale`."""
-POINTS = 100.0
 
 
 @dataclass(frozen=True)
@@ -339,8 +336,8 @@ def _viability(training: Training) -> FloatArray:
 
 def _scale(blocks: ScoredBlocks, failures: Failures, gap: FloatArray) -> Scale:
     good, failed = failures.usable, failures.failed.numpy() > 0
-    per_gap = -POINTS
-    if failed.sum() >= FEWEST_FAILED:
+    per_gap = 0.0  # never read: without a failed block none is expected
+    if failed.any():
         per_gap = float((blocks.score * gap)[failed].sum() / np.square(gap[failed]).sum())
     spread = float(blocks.score[good].std())
     centre, typical = float(blocks.score[good].mean()), float(np.median(blocks.noise_sd[good]))

@@ -123,7 +123,7 @@ def exact_or_inducing(
     if len(target) <= exact_rows:
         covariance = _chunked(lambda part: kernel(part, rows, tables), rows)
         covariance.diagonal().add_(noise)
-        return _Exact(kernel, tables, rows, target, noise, _cholesky(covariance))
+        return _Exact(kernel, tables, rows, target, noise, cholesky(covariance))
     return _through_subset(kernel, tables, rows, target, noise, inducing)
 
 
@@ -143,12 +143,13 @@ def _through_subset(
         weighted = cross / noise[part, None].double()
         information.addmm_(cross.T, weighted)
         mean += weighted.T @ target[part].double()
-    factor = _cholesky(information)
+    factor = cholesky(information)
     solved = torch.cholesky_solve(mean[:, None], factor)[:, 0]
-    return _Inducing(kernel, tables, points, _cholesky(own), factor, solved)
+    return _Inducing(kernel, tables, points, cholesky(own), factor, solved)
 
 
-def _cholesky(matrix: Tensor) -> Tensor:
+def cholesky(matrix: Tensor) -> Tensor:
+    """Lower factor of a covariance; :class:`ScreenError` in words where it is none."""
     factor: Tensor
     factor, info = torch.linalg.cholesky_ex(matrix)
     if int(info) != 0:

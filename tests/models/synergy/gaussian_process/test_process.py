@@ -106,6 +106,24 @@ def test_a_failed_plate_does_not_teach_and_is_expected_elsewhere() -> None:
     assert np.allclose(share, chance[hidden], atol=0.02)
 
 
+def test_what_failing_does_to_the_score_is_learned_even_from_one_block() -> None:
+    """A mean excess falls by the gap, a largest excess does not: the score's name is not asked."""
+    data = training(180)
+    at = data.blocks.candidates
+    sound = sound_wells(at, data.blocks.score)
+    level = sound.viability + data.blocks.score / 100
+    failed = int(np.argmin(level))
+    viability = sound.viability.copy()
+    viability[failed] = 1.0
+    wells = type(sound)(sound.cell_line, sound.compounds, sound.doses_um, viability)
+    score = data.blocks.score.copy()
+    score[failed] = -3.0
+    blocks = type(data.blocks)(at, score, data.blocks.noise_sd)
+    posterior = GpPairs().fit(Training(blocks, data.features, wells), seed=0, schedule=SHORT)
+    assert posterior.diagnostics()["failed_blocks"] == 1
+    assert posterior.scale.per_gap == pytest.approx(-3.0 / (1 - level[failed]), rel=1e-3)
+
+
 def test_bad_input_is_refused_and_work_can_be_stopped() -> None:
     data = training()
     with pytest.raises(ScreenError, match="at least 5"):
