@@ -1,14 +1,17 @@
 """The kernel of a Gaussian process over blocks: pairs of compounds in cell lines.
 
-A *cell* u = (a, l) is a compound in a line. Writing R for a radial kernel on single-agent
-responses (one length scale for each feature), C for kernels of compounds (identity, Tanimoto
-similarity of fingerprints, of target sets) and H for kernels of lines (identity, expression,
-profile of responses),
+A *cell* u = (a, l) is a compound in a line, v(u) its mean fitted viability. Writing R for a radial
+kernel on single-agent responses (one length scale for each feature), C for kernels of compounds
+(identity, Tanimoto similarity of fingerprints, of target sets, profile: in which lines a compound
+kills more than others do) and H for kernels of lines (identity, expression, profile of
+responses),
 
     k((a, b, l), (c, d, m)) =
           line effects        H(l, m)
         + additive            S(al, cm) + S(bl, dm) + S(al, dm) + S(bl, cm),
                               S = sum over R^0/1 x C x H of weight x product
+        + curve shifts        S'(al, cm) v(bl) v(dm) + ...,   S' like S: where a compound kills more
+                              than its curve says, Bliss moves by that times what the other leaves
         + response product    M(al, cm) M(bl, dm) + M(al, dm) M(bl, cm),   M = C' R
         + pair product        [P(a, c) P(b, d) + P(a, d) P(b, c)] H'(l, m),   P = C'',
                               H' = H + learned factors of lines
@@ -35,7 +38,7 @@ from models.pharmacology.single_agents import POSITIONS
 from models.screen import BoolArray, Candidates, FloatArray
 from models.synergy.inputs import Features
 
-COMPOUND_KERNELS = ("one", "identity", "fingerprint", "target")
+COMPOUND_KERNELS = ("one", "identity", "fingerprint", "target", "profile")
 LINE_KERNELS = ("one", "identity", "expression", "profile")
 ADDITIVE_TERMS = tuple(
     (curve, compound, line)
@@ -53,6 +56,7 @@ START = {
     "line": 0.005,
     "additive": 0.003,
     "additive_response": 0.15,
+    "scaled": 0.004,
     "response": 0.12,
     "pair": 0.11,
     "pair_line": 0.09,
@@ -68,7 +72,7 @@ SMALL = 1e-6
 class Tables:
     """What the kernel reads, float32.
 
-    ``compounds``: ``(4, n, n)`` and ``lines``: ``(4, l, l)`` kernels in the order of
+    ``compounds``: ``(5, n, n)`` and ``lines``: ``(4, l, l)`` kernels in the order of
     ``COMPOUND_KERNELS`` and ``LINE_KERNELS``. ``responses``: ``(n * l, f)`` standardised
     single-agent features of each cell. ``level``, ``departure``: ``(n * l,)`` mean fitted
     viability and mean departure from it. ``groups``: ``(n, n)`` from
@@ -93,7 +97,7 @@ class Tables:
             flat = responses.reshape(n * m, 2, POSITIONS)
             mean = flat.mean(axis=2)
         values = (
-            _compound_kernels(features),
+            _compound_kernels(features, mean[:, 0].reshape(n, m)),
             _line_kernels(features, table.reshape(n, m, table.shape[1])),
             table,
             mean[:, 0],
@@ -152,6 +156,7 @@ class Kernel(nn.Module):
         self.log_length = nn.Parameter(_start("length", features))
         self.log_line = nn.Parameter(_start("line", len(LINE_KERNELS)))
         self.log_additive = nn.Parameter(additive)
+        self.log_scaled = nn.Parameter(_start("scaled", len(ADDITIVE_TERMS)))
         self.log_response = nn.Parameter(_start("response", len(COMPOUND_KERNELS)))
         self.log_pair = nn.Parameter(_start("pair", len(COMPOUND_KERNELS) - 1))
         self.log_pair_line = nn.Parameter(_start("pair_line", len(LINE_KERNELS)))
@@ -171,11 +176,15 @@ class Kernel(nn.Module):
         """``(len(first), len(second))`` covariances of noise-free standardised scores."""
         rows, at_a, at_b = _cells(first)
         columns, at_c, at_d = _cells(second)
-        additive, response = self._cell_matrices(rows, columns, tables)
+        additive, scaled, response = self._cell_matrices(rows, columns, tables)
         lines = mixture(self.log_line, tables.lines)
         total = _gather(lines, first.line, second.line)
         sums = additive[at_a] + additive[at_b]
         total = total + (_columns(sums, at_c) + _columns(sums, at_d))
+        v_a, v_b = left_over(first, tables)
+        v_c, v_d = left_over(second, tables)
+        shifts = v_b[:, None] * scaled[at_a] + v_a[:, None] * scaled[at_b]
+        total = total + (_columns(shifts, at_c) * v_d + _columns(shifts, at_d) * v_c)
         left, right = response[at_a], response[at_b]
         total = total + _symmetric_product(left, right, at_c, at_d)
         pairs = mixture(self.log_pair, tables.compounds[1:])
@@ -211,25 +220,16 @@ class Kernel(nn.Module):
 
     def _cell_matrices(
         self, rows: Tensor, columns: Tensor, tables: Tables
-    ) -> tuple[Tensor, Tensor]:
-        """S and M between two lists of cells."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """S, S' and M between two lists of cells."""
         lines = tables.n_cell_lines
         a, c = (cells.div(lines, rounding_mode="floor") for cells in (rows, columns))
         radial = self.radial(tables.responses[rows], tables.responses[columns])
         compounds = tables.compounds[:, a][:, :, c]
         contexts = tables.lines[:, rows % lines][:, :, columns % lines]
-        weights = torch.exp(self.log_additive)
-        plain, curved = torch.zeros_like(radial), torch.zeros_like(radial)
-        for k in range(len(COMPOUND_KERNELS)):
-            at = [i for i, term in enumerate(ADDITIVE_TERMS) if term[1] == k]
-            for curve in (False, True):
-                chosen = [i for i in at if ADDITIVE_TERMS[i][0] == curve]
-                if not chosen:
-                    continue
-                mixed = compounds[k] * torch.einsum("h,hij->ij", weights[chosen], contexts)
-                plain, curved = (plain, curved + mixed) if curve else (plain + mixed, curved)
-        response = mixture(self.log_response, compounds) * radial
-        return plain + curved * radial, response
+        additive = _cell_sum(self.log_additive, compounds, contexts, radial)
+        scaled = _cell_sum(self.log_scaled, compounds, contexts, radial)
+        return additive, scaled, mixture(self.log_response, compounds) * radial
 
     def radial(self, first: Tensor, second: Tensor) -> Tensor:
         """Squared exponential with a length scale for each feature, mean over features."""
@@ -245,6 +245,25 @@ def bliss_shift(rows: Rows, tables: Tables) -> Tensor:
     level, departure = tables.level, tables.departure
     both = (level + departure)[rows.cell_a] * (level + departure)[rows.cell_b]
     return 40.0 * (both - level[rows.cell_a] * level[rows.cell_b])
+
+
+def left_over(rows: Rows, tables: Tables) -> tuple[Tensor, Tensor]:
+    """``(m,)`` each: twice the mean fitted viability of either compound, about 1 on average."""
+    return 2.0 * tables.level[rows.cell_a], 2.0 * tables.level[rows.cell_b]
+
+
+def _cell_sum(log_weights: Tensor, compounds: Tensor, contexts: Tensor, radial: Tensor) -> Tensor:
+    """Sum over ``ADDITIVE_TERMS`` of weight x compound kernel x line kernel, x R where it says."""
+    weights = torch.exp(log_weights)
+    plain, curved = torch.zeros_like(radial), torch.zeros_like(radial)
+    for k in range(len(COMPOUND_KERNELS)):
+        for curve in (False, True):
+            chosen = [i for i, t in enumerate(ADDITIVE_TERMS) if t[:2] == (curve, k)]
+            if not chosen:
+                continue
+            mixed = compounds[k] * torch.einsum("h,hij->ij", weights[chosen], contexts)
+            plain, curved = (plain, curved + mixed) if curve else (plain + mixed, curved)
+    return plain + curved * radial
 
 
 def _start(name: str, count: int) -> Tensor:
@@ -285,8 +304,9 @@ def mixed_product(same: Tensor, group: Tensor, first: Rows, second: Rows) -> Ten
     return total
 
 
-def _compound_kernels(features: Features) -> FloatArray:
-    """One, identity, Tanimoto on fingerprints and on targets; unknown is like nothing else."""
+def _compound_kernels(features: Features, level: FloatArray) -> FloatArray:
+    """One, identity, Tanimoto on fingerprints and on targets, profile of ``level`` ``(n, l)`` mean
+    viabilities; unknown is like nothing else."""
     table = features.compounds
     n = len(table)
     targets = np.zeros((n, 1))
@@ -297,7 +317,22 @@ def _compound_kernels(features: Features) -> FloatArray:
         for row, own in enumerate(table.targets):
             targets[row, [position[name] for name in own]] = 1.0
     bits = table.fingerprints.astype(np.float64)
-    return np.stack([np.ones((n, n)), np.eye(n), _tanimoto(bits), _tanimoto(targets)])
+    return np.stack(
+        [np.ones((n, n)), np.eye(n), _tanimoto(bits), _tanimoto(targets), _profile(level)]
+    )
+
+
+def _profile(level: FloatArray) -> FloatArray:
+    """Correlations of compounds over lines, what all lines or all compounds share taken away.
+
+    Compounds that hit the same machinery kill the same lines: on O'Neil the nearest neighbours are
+    the inhibitors of Wee1 and Chk1, of EGFR, of topoisomerase II and of tubulin.
+    """
+    if not level.size:
+        return np.eye(len(level))
+    own = level - level.mean(axis=1, keepdims=True)
+    own = own - own.mean(axis=0)
+    return _cosines(own)
 
 
 def _tanimoto(bits: FloatArray) -> FloatArray:
@@ -339,6 +374,11 @@ def _correlation(table: FloatArray, known: BoolArray) -> FloatArray:
     rows = (
         np.where(known[:, None], table - table[known].mean(axis=0), 0.0) if known.any() else table
     )
+    return _cosines(rows)
+
+
+def _cosines(rows: FloatArray) -> FloatArray:
+    """Of the angles between rows; a row of zeros is 1 with itself, 0 with others."""
     gram = rows @ rows.T
     length = np.sqrt(np.maximum(np.diag(gram), 0.0))
     scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > SMALL)

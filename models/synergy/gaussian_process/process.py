@@ -51,7 +51,7 @@ from models.synergy.training import Schedule, require_rows
 
 NAME = "gp_pairs"
 PLAIN_NAME = "plain_gp"
-VERSION = 1
+VERSION = 2
 MIN_ROWS = 5
 STEPS = 36
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.pharmacology.single_agents import POSITIONS
 from models.screen import CellLineTable, CompoundTable
-from models.synergy.gaussian_process.kernel import Kernel, Rows, Tables, bliss_shift
+from models.synergy.gaussian_process.kernel import (
+    ADDITIVE_TERMS,
+    COMPOUND_KERNELS,
+    Kernel,
+    Rows,
+    Tables,
+    bliss_shift,
+)
 from models.synergy.gaussian_process.prior_draws import PriorDraws
 from models.synergy.inputs import Features
 from tests.models.synergy.gaussian_process.screens import (
@@ -63,6 +73,43 @@ def test_one_term_at_a_time_against_its_formula() -> None:
         & (at.cell_line[:, None] == at.cell_line[None])
     ).astype(float)
     assert np.allclose(k(own, own, t).numpy(), expected, atol=1e-5)
+
+
+def test_a_shift_of_a_curve_moves_bliss_by_what_the_partner_leaves() -> None:
+    k, t, at = kernel(), tables(), everything()
+    with torch.no_grad():
+        for name, value in k.named_parameters():
+            value.fill_(0.0 if name in ("line_factors", "log_length") else -60.0)
+        k.log_scaled[ADDITIVE_TERMS.index((False, 1, 1))] = 0.0
+    own = rows(at)
+    a, b = at.compounds.T
+    left = 2.0 * t.level.numpy().reshape(N, LINES)[:, at.cell_line].T
+    u, v = left[np.arange(len(a)), a], left[np.arange(len(a)), b]
+    expected = (
+        np.equal.outer(a, a) * np.outer(v, v)
+        + np.equal.outer(b, b) * np.outer(u, u)
+        + np.equal.outer(a, b) * np.outer(v, u)
+        + np.equal.outer(b, a) * np.outer(u, v)
+    ) * np.equal.outer(at.cell_line, at.cell_line)
+    assert torch.allclose(k(own, own, t), torch.tensor(expected, dtype=torch.float32), atol=1e-5)
+
+
+def test_compounds_that_kill_the_same_lines_have_the_same_profile() -> None:
+    pattern = np.array([0.2, -0.1, 0.1, -0.3, 0.1])
+    level = np.full((N, LINES), 0.6)
+    level[0] += pattern
+    level[1] += 0.5 * pattern - 0.2
+    level[2] -= 1.5 * pattern
+    found = Tables.of(
+        dataclasses.replace(
+            features(), responses=np.repeat(level, 2 * POSITIONS).reshape(N, LINES, 2 * POSITIONS)
+        ),
+        np.eye(N),
+        torch.device("cpu"),
+    ).compounds[COMPOUND_KERNELS.index("profile")]
+    assert found[0, 1] == pytest.approx(1.0, abs=1e-4)
+    assert found[0, 2] == pytest.approx(-1.0, abs=1e-4)
+    assert torch.equal(found[3:, 3:], torch.eye(N - 3))
 
 
 def test_the_shift_of_bliss_by_the_departures() -> None:
