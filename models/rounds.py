@@ -21,13 +21,16 @@ from typing import Any
 from torch import Tensor
 
 from models.acquisition.first_round import MIN_BLOCKS, scores_without_model, why_no_model
-from models.acquisition.pool import PoolRequest, PoolScores, summarise_pool
+from models.acquisition.hit_calibration import ForecastHistory
+from models.acquisition.pool import PoolScores
 from models.acquisition.ranking import RankedCandidates, rank_candidates
 from models.acquisition.rules import Pool, RoundRules, check_pool, measured_rows
+from models.acquisition.valuing import step_without_model, value_pool
 from models.objectives.scores import Blocks, measure_blocks
 from models.pharmacology.dose_response import CurveTable, fit_curves
 from models.pharmacology.single_agents import single_agent_responses
 from models.screen import (
+    FloatArray,
     NothingLeft,
     ProgressCallback,
     Screen,
@@ -53,6 +56,7 @@ from models.synergy.training import NonFiniteLossError
 __all__ = [
     "MIN_BLOCKS",
     "Fitted",
+    "ForecastHistory",
     "Pool",
     "PoolScores",
     "Prepared",
@@ -99,7 +103,9 @@ class RoundResult:
     """Everything a round has to say.
 
     ``posterior``: ``None`` in a first round without a model, and ``reason`` says which of the two
-    it is and why. ``timings``: seconds per stage.
+    it is and why. ``timings``: seconds per stage. ``raw_hit_probability``: of the ranked
+    candidates, ``(k,)``, as the model had stated it: what later rounds learn from. ``step``,
+    ``calibration`` and ``outlook``: see :class:`models.acquisition.pool.PoolScores`.
     """
 
     posterior: ModelPosterior | None
@@ -109,6 +115,40 @@ class RoundResult:
     ranked: RankedCandidates
     reason: str
     timings: dict[str, float]
+    raw_hit_probability: FloatArray
+    step: dict[str, Any]
+    calibration: dict[str, Any] | None
+    outlook: dict[str, Any] | None
+
+    @classmethod
+    def of(
+        cls,
+        prepared: Prepared,
+        fitted: Fitted,
+        scores: PoolScores,
+        ranked: RankedCandidates,
+        select_seconds: float,
+    ) -> RoundResult:
+        """What the stages found, put together."""
+        raw = scores.raw_hit_probability
+        return cls(
+            posterior=fitted.posterior,
+            curves=prepared.curves,
+            blocks=prepared.blocks,
+            evidence=fitted.evidence,
+            ranked=ranked,
+            reason=fitted.reason,
+            timings={
+                "prepare": prepared.seconds,
+                "fit": fitted.seconds,
+                "score_pool": scores.seconds,
+                "select": select_seconds,
+            },
+            raw_hit_probability=ranked.hit_probability if raw is None else raw[ranked.pool_index],
+            step=scores.step,
+            calibration=scores.calibration,
+            outlook=scores.outlook,
+        )
 
 
 def run_round(
@@ -117,6 +157,8 @@ def run_round(
     rules: RoundRules,
     seed: int,
     *,
+    round_number: int = 1,
+    history: ForecastHistory | None = None,
     device: str = "cpu",
     names: Mapping[str, str] | None = None,
     on_progress: ProgressCallback = no_progress,
@@ -124,7 +166,8 @@ def run_round(
 ) -> RoundResult:
     """The whole round.
 
-    ``names``: what to call compounds and cell lines in reasons, by id; ids where not named.
+    ``round_number`` and ``history``: see :func:`score_pool`. ``names``: what to call compounds and
+    cell lines in reasons, by id; ids where not named.
     Raises :class:`ScreenError` for a pool that does not fit the screen and ``Stopped`` within a
     second of ``should_stop()`` answering true.
     """
@@ -146,26 +189,14 @@ def run_round(
         pool,
         rules,
         seed,
+        round_number=round_number,
+        history=history,
         on_progress=on_progress,
         should_stop=should_stop,
     )
     started = time.perf_counter()
     ranked = select(screen, prepared, fitted, pool, scores, rules, seed, names=names)
-    timings = {
-        "prepare": prepared.seconds,
-        "fit": fitted.seconds,
-        "score_pool": scores.seconds,
-        "select": time.perf_counter() - started,
-    }
-    return RoundResult(
-        posterior=fitted.posterior,
-        curves=prepared.curves,
-        blocks=prepared.blocks,
-        evidence=fitted.evidence,
-        ranked=ranked,
-        reason=fitted.reason,
-        timings=timings,
-    )
+    return RoundResult.of(prepared, fitted, scores, ranked, time.perf_counter() - started)
 
 
 def prepare(
@@ -264,6 +295,7 @@ def _judge(
                 seed=seed,
                 draws=rules.draws,
                 device=device,
+                hit_threshold=rules.hit_threshold,
                 on_progress=_renamed(on_progress, stage),
                 should_stop=should_stop,
             )
@@ -321,11 +353,17 @@ def score_pool(
     rules: RoundRules,
     seed: int,
     *,
+    round_number: int = 1,
+    history: ForecastHistory | None = None,
     on_progress: ProgressCallback = no_progress,
     should_stop: StopCallback = never_stop,
 ) -> PoolScores:
     """Stage 3: stream the pool through the posterior's whole-function draws.
 
+    ``round_number``: 1 for the first round that is chosen. ``history``: what earlier rounds had
+    forecast of their batches and what was measured; hit probabilities are mended by it and by the
+    held-out blocks. Improvement is over the best usable measured score, as it was measured, noise
+    included. The result says what was done and why (``step``, ``calibration``, ``outlook``).
     Raises :class:`NothingLeft` where every candidate is measured or excluded.
     """
     started = time.perf_counter()
@@ -334,17 +372,22 @@ def score_pool(
     if not usable.any():
         raise NothingLeft("every candidate is measured, in the lab or banned: nothing is left")
     if fitted.posterior is None:
-        summary = scores_without_model(prepared.blocks, pool, usable, rules, seed)
-    else:
-        top = max(rules.ranked, 4 * rules.batch_size)
-        request = PoolRequest(
-            rules.acquisition, rules.hit_threshold, rules.kappa, rules.draws, seed, top
+        summary = replace(
+            scores_without_model(prepared.blocks, pool, usable, rules, seed),
+            step=step_without_model(rules, fitted.reason),
         )
-        summary = summarise_pool(
+    else:
+        summary = value_pool(
             fitted.posterior,
+            fitted.evidence,
+            prepared.blocks,
             pool.candidates,
             usable,
-            request,
+            rules,
+            seed,
+            round_number=round_number,
+            history=history or ForecastHistory.none(),
+            waiting=pool.pinned if pool.pending is None else pool.pinned | pool.pending,
             on_progress=on_progress,
             should_stop=should_stop,
         )

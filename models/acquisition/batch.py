@@ -23,6 +23,15 @@ class BatchRules:
             raise ScreenError("the cap per compound must be at least 1")
 
 
+@dataclass(frozen=True)
+class Batch:
+    """``rows``: ``(k,)``, first choice first. ``shortfall``: why there are fewer than asked for,
+    in words; empty for a full batch."""
+
+    rows: IntArray
+    shortfall: str
+
+
 def choose_batch(
     candidates: Candidates,
     values: FloatArray,
@@ -38,6 +47,18 @@ def choose_batch(
     :class:`ScreenError` for values that are not finite, pinned rows that are excluded, and more
     pinned rows than fit.
     """
+    return fill_batch(candidates, values, rules, pinned=pinned, excluded=excluded).rows
+
+
+def fill_batch(
+    candidates: Candidates,
+    values: FloatArray,
+    rules: BatchRules,
+    *,
+    pinned: BoolArray,
+    excluded: BoolArray,
+) -> Batch:
+    """:func:`choose_batch`, and why the batch is short where it is."""
     _check(candidates, values, rules, pinned, excluded)
     order = np.argsort(-values, kind="stable")
     chosen = [int(row) for row in order[pinned[order]]]
@@ -50,7 +71,22 @@ def choose_batch(
         if count.has_room(int(row)):
             count.add(int(row))
             chosen.append(int(row))
-    return np.array(chosen, dtype=np.int64)
+    rows = np.array(chosen, dtype=np.int64)
+    return Batch(rows, _why_short(rules, rows, excluded, count))
+
+
+def _why_short(rules: BatchRules, rows: IntArray, excluded: BoolArray, count: _Counts) -> str:
+    if len(rows) >= rules.size:
+        return ""
+    head = f"{len(rows)} of {rules.size} candidates"
+    left = int((~excluded).sum()) - len(rows)
+    if not left:
+        return f"{head}: there are no more usable candidates"
+    full = int((count.count >= (rules.max_per_compound or np.inf)).sum())
+    return (
+        f"{head}: each of the {left} usable candidates left holds a compound that is in "
+        f"{rules.max_per_compound} of the batch already, the most allowed; so are {full} compounds"
+    )
 
 
 class _Counts:

@@ -4,6 +4,9 @@
 function returns ``(m,)`` finite values, higher is better, and refuses draws that are not finite.
 
     values = ACQUISITIONS["ucb"](draws, AcquisitionContext(kappa=2.0))
+
+Improvement over the best so far is in :mod:`.improvement`, information in :mod:`.information` and
+:mod:`.pdbal`.
 """
 
 from __future__ import annotations
@@ -14,12 +17,39 @@ from types import MappingProxyType
 
 import numpy as np
 
+from models.acquisition.draws import AcquisitionError, require_draws, require_number
+from models.acquisition.improvement import (
+    expected_improvement,
+    probability_of_improvement,
+    top_k,
+)
+from models.acquisition.information import bald, entropy, hit_information
+from models.acquisition.pdbal import pdbal
+from models.acquisition.world_distances import hit_set_distance
 from models.bayes.predictive import Noise, probability_below
 from models.screen import FloatArray, IntArray
 
-
-class AcquisitionError(ValueError):
-    """Draws that no acquisition may see: too few, or not finite."""
+__all__ = [
+    "ACQUISITIONS",
+    "LEAST_DRAWS",
+    "Acquisition",
+    "AcquisitionContext",
+    "AcquisitionError",
+    "bald",
+    "entropy",
+    "expected_improvement",
+    "greedy",
+    "hit_information",
+    "hit_probability",
+    "pdbal",
+    "probability_of_improvement",
+    "random_values",
+    "require_draws",
+    "thompson",
+    "thompson_values",
+    "top_k",
+    "ucb",
+]
 
 
 def greedy(draws: FloatArray) -> FloatArray:
@@ -33,9 +63,8 @@ def ucb(draws: FloatArray, kappa: float) -> FloatArray:
     ``sd_j`` is the standard deviation over draws (divisor n - 1): epistemic, without noise.
     """
     checked = require_draws(draws)
-    if not (np.isfinite(kappa) and kappa >= 0):
-        raise AcquisitionError(f"kappa is {kappa}, expected a number that is not negative")
-    return np.asarray(checked.mean(axis=0) + kappa * checked.std(axis=0, ddof=1))
+    weight = require_number("kappa", kappa, least=0.0)
+    return np.asarray(checked.mean(axis=0) + weight * checked.std(axis=0, ddof=1))
 
 
 def hit_probability(draws: FloatArray, threshold: float, noise: Noise | None = None) -> FloatArray:
@@ -45,8 +74,7 @@ def hit_probability(draws: FloatArray, threshold: float, noise: Noise | None = N
     the share of draws above the threshold.
     """
     checked = require_draws(draws)
-    if not np.isfinite(threshold):
-        raise AcquisitionError(f"the hit threshold is {threshold}")
+    require_number("the hit threshold", threshold)
     if noise is None:
         return np.asarray((checked > threshold).mean(axis=0))
     return 1.0 - probability_below(checked, threshold, noise)
@@ -81,25 +109,33 @@ def random_values(m: int, seed: int) -> FloatArray:
     return np.random.default_rng(seed).random(m)
 
 
-def require_draws(draws: FloatArray) -> FloatArray:
-    """``draws`` as float64, checked."""
-    if draws.ndim != 2:
-        raise AcquisitionError(f"draws have shape {draws.shape}, expected (n, m)")
-    if draws.shape[0] < 2:
-        raise AcquisitionError(f"{draws.shape[0]} draw(s) say nothing about uncertainty; need 2")
-    if not np.all(np.isfinite(draws)):
-        raise AcquisitionError("draws hold NaN or infinity; no candidate can be ranked by them")
-    return np.asarray(draws, dtype=np.float64)
-
-
 @dataclass(frozen=True)
 class AcquisitionContext:
-    """What the functions may need beside the draws."""
+    """What the functions may need beside the draws.
+
+    ``threshold``: above it a score is a hit. ``kappa``: of ``ucb``. ``noise``: law of a
+    measurement. ``seed``: of ``random``. ``incumbent``: best score so far, from data, and ``xi``:
+    improvement not worth counting. ``top_k``: how many are the best. Of the pool, where the draws
+    are a part of it: ``hits`` ``(n,)`` in each world and ``distance`` ``(n, n)`` between worlds;
+    found from the draws otherwise, the distance as that of their sets of hits.
+    """
 
     threshold: float = 0.0
     kappa: float = 1.0
     noise: Noise | None = None
     seed: int = 0
+    incumbent: float | None = None
+    xi: float = 0.0
+    top_k: int = 1
+    hits: FloatArray | None = None
+    distance: FloatArray | None = None
+
+
+def _pdbal(draws: FloatArray, context: AcquisitionContext) -> FloatArray:
+    distance = context.distance
+    if distance is None:
+        distance = hit_set_distance(draws, context.threshold)
+    return pdbal(draws, context.noise, distance)
 
 
 Acquisition = Callable[[FloatArray, AcquisitionContext], FloatArray]
@@ -112,8 +148,25 @@ ACQUISITIONS: Mapping[str, Acquisition] = MappingProxyType(
         "hit_probability": lambda draws, context: hit_probability(
             draws, context.threshold, context.noise
         ),
+        "expected_improvement": lambda draws, context: expected_improvement(
+            draws, context.incumbent, context.xi
+        ),
+        "probability_of_improvement": lambda draws, context: probability_of_improvement(
+            draws, context.incumbent, context.xi
+        ),
+        "top_k": lambda draws, context: top_k(draws, context.top_k),
+        "entropy": lambda draws, context: entropy(draws, context.noise),
+        "bald": lambda draws, context: bald(draws, context.noise),
+        "hit_information": lambda draws, context: hit_information(
+            draws, context.threshold, context.noise, context.hits
+        ),
+        "pdbal": _pdbal,
         "random": lambda draws, context: random_values(draws.shape[1], context.seed),
     }
 )
-"""Every acquisition by name. ``random`` and ``thompson`` look at the pool as a whole; the others
-may be computed block by block."""
+"""Every acquisition by name. ``random``, ``thompson``, ``top_k`` look at the pool as a whole;
+the others may be computed block by block, ``hit_information`` and ``pdbal`` given what the
+context says of the pool."""
+
+LEAST_DRAWS: Mapping[str, int] = MappingProxyType(dict.fromkeys(ACQUISITIONS, 2) | {"pdbal": 3})
+"""Fewest draws from which each can be computed."""

@@ -6,21 +6,24 @@ import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.acquisition.draws import AcquisitionError, require_number
 from models.acquisition.functions import (
     ACQUISITIONS,
+    LEAST_DRAWS,
     AcquisitionContext,
-    AcquisitionError,
     random_values,
-    require_draws,
     thompson_values,
 )
+from models.acquisition.improvement import require_k, top_k_values
+from models.acquisition.world_distances import common_hits, distance_of_hits
 from models.bayes.predictive import Noise, standard_cdf
 from models.screen import (
     BoolArray,
@@ -46,6 +49,16 @@ ELEMENTS_PER_TILE = 1 << 16
 SEVERAL_THREADS_FROM = 1 << 24
 """Candidates times draws from which a pool is worth more than one thread."""
 MOST_THREADS = 4
+NAMED = ("thompson", "top_k")
+"""Acquisitions that follow from the best candidates of each world."""
+WHOLE = (*NAMED, "random")
+"""Acquisitions that are not found block by block."""
+OF_HITS = ("hit_information", "pdbal")
+"""Acquisitions that need the hits of the whole pool first: a pass of their own."""
+SLOW = ("entropy", "bald", "pdbal")
+"""Acquisitions that take longer than the draws: smaller blocks, so that a stop is soon heeded."""
+PDBAL_WORLDS = 64
+"""Most worlds whose triples ``pdbal`` looks at for single candidates: its cost is their cube."""
 POLL_SECONDS = 0.2
 TABLE_STEPS = 1 << 13
 TABLE_WIDTH = 16.0
@@ -55,7 +68,13 @@ _LAST_ROW = (1 << 32) - 1
 
 @dataclass(frozen=True)
 class PoolRequest:
-    """How to value a pool. ``top``: candidates that each world of ``thompson`` may name."""
+    """How to value a pool.
+
+    ``acquisition``: in :data:`models.acquisition.functions.ACQUISITIONS`; ``threshold``,
+    ``kappa``, ``seed``, ``incumbent``, ``xi`` and ``top_k`` as in its context. ``draws``: worlds.
+    ``top``: candidates that each world of ``thompson`` may name. ``explorer``: a second
+    acquisition, valued in the same pass, or ``None``.
+    """
 
     acquisition: str
     threshold: float
@@ -63,6 +82,19 @@ class PoolRequest:
     draws: int
     seed: int
     top: int
+    incumbent: float | None = None
+    xi: float = 0.0
+    top_k: int = 1
+    explorer: str | None = None
+
+    @property
+    def acquisitions(self) -> tuple[str, ...]:
+        """All that are valued: one, or two."""
+        return tuple(dict.fromkeys(a for a in (self.acquisition, self.explorer) if a is not None))
+
+    def named(self, acquisition: str) -> int:
+        """Candidates that each world names."""
+        return self.top if acquisition == "thompson" else self.top_k
 
 
 @dataclass(frozen=True)
@@ -72,6 +104,12 @@ class PoolScores:
     ``mean``, ``epistemic_sd``, ``observation_sd`` in the score's unit; ``hit_probability`` that a
     measurement exceeds the threshold; ``acquisition`` in the acquisition's own unit. Without a
     posterior the first four are one prior guess for all.
+
+    ``exploring``: value of the request's explorer, ``None`` without one. A round adds what it
+    made of these (:func:`models.acquisition.valuing.value_pool`): ``raw_hit_probability`` as the
+    model had stated it, where ``hit_probability`` was mended; and, JSON-able, the ``step`` of the
+    schedule (``acquisition``, ``explorer``, ``explore_share``, ``phase``, ``reason``), the
+    ``calibration`` of hit probabilities and the ``outlook`` (hits left, next plate, stop advice).
     """
 
     mean: FloatArray
@@ -80,6 +118,15 @@ class PoolScores:
     hit_probability: FloatArray
     acquisition: FloatArray
     seconds: float = 0.0
+    exploring: FloatArray | None = None
+    raw_hit_probability: FloatArray | None = None
+    step: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+    outlook: dict[str, Any] | None = None
+
+
+Watch = Callable[[IntArray, Tensor, Noise], None]
+"""Sees the draws of a pool on their way: usable rows ``(b,)``, draws ``(n, b)``, noise."""
 
 
 def summarise_pool(
@@ -88,38 +135,42 @@ def summarise_pool(
     usable: BoolArray,
     request: PoolRequest,
     *,
+    watch: Watch | None = None,
     threads: int | None = None,
     on_progress: ProgressCallback = no_progress,
     should_stop: StopCallback = never_stop,
 ) -> PoolScores:
     """Summarise every candidate; ``usable`` ``(m,)`` are those that may compete for a batch.
 
-    ``threads``: how many blocks are worked on at once (each on one core); by default one, for
-    large pools as many as there are cores, at most four. The result does not depend on it.
-    ``on_progress`` and ``should_stop`` are called from the caller's thread.
+    ``watch``: meets every block once, in any order and from any thread. ``threads``: how many
+    blocks are worked on at once (each on one core); by default one, for large pools as many as
+    there are cores, at most four. The result does not depend on it. ``on_progress`` and
+    ``should_stop`` are called from the caller's thread.
     """
     m = len(candidates)
     large = m * request.draws >= SEVERAL_THREADS_FROM
     threads = threads or (_cores() if large else 1)
     # Blocks follow from the pool alone: any number of threads gives the same bits.
-    size = max(1, (ELEMENTS_PER_THREAD if large else ELEMENTS_PER_BLOCK) // request.draws)
+    elements = ELEMENTS_PER_THREAD if large and watch is None else ELEMENTS_PER_BLOCK
+    if set(SLOW) & set(request.acquisitions):
+        elements = ELEMENTS_PER_BLOCK // 4
+    size = max(1, elements // request.draws)
     order = nearby(candidates, size)
     blocks = [order[start : start + size] for start in range(0, m, size)]
-    summary = _Summary(posterior, candidates, usable, request)
-
-    def check(done: int) -> None:
-        if should_stop():
-            raise Stopped
-        on_progress("scoring", min(done * size, m), m)
+    summary = _Summary(posterior, candidates, usable, request, watch)
+    two = set(OF_HITS) & set(request.acquisitions)
+    passes = [summary.count, summary.meet] if two else [summary.meet]
 
     with one_thread():
-        _work(summary.meet, blocks, threads, check)
-    result = summary.result
-    if request.acquisition == "thompson":
-        return replace(result, acquisition=thompson_values(summary.leaders.order(), m))
-    if request.acquisition == "random":
-        return replace(result, acquisition=random_values(m, request.seed))
-    return result
+        for number, work in enumerate(passes):
+
+            def check(done: int, before: int = number * m) -> None:
+                if should_stop():
+                    raise Stopped
+                on_progress("scoring", before + min(done * size, m), len(passes) * m)
+
+            _work(work, blocks, threads, check)
+    return summary.finished()
 
 
 def _cores() -> int:
@@ -162,13 +213,31 @@ class _Summary:
         candidates: Candidates,
         usable: BoolArray,
         request: PoolRequest,
+        watch: Watch | None = None,
     ) -> None:
-        m = len(candidates)
+        m, names = len(candidates), request.acquisitions
+        least = max(LEAST_DRAWS[name] for name in names)
+        if request.draws < least:
+            raise AcquisitionError(
+                f"{request.draws} draw(s) say nothing about uncertainty; need {least}"
+            )
         self.posterior, self.candidates = posterior, candidates
-        self.usable, self.request = usable, request
+        self.usable, self.request, self.watch = usable, request, watch
         self.result = PoolScores(np.zeros(m), np.zeros(m), np.zeros(m), np.zeros(m), np.zeros(m))
-        self.leaders = _Leaders(request.draws, request.top)
+        self.values = {name: np.zeros(m) for name in names}
+        self.leaders = {
+            name: _Leaders(request.draws, require_k(request.named(name)))
+            for name in names
+            if name in NAMED
+        }
         self.cdf = StudentTable(posterior.noise_df)
+        self.hits = _Hits(request)
+
+    def count(self, rows: IntArray) -> None:
+        """One block of the pool, for what must be known of all hits before the result."""
+        kept = self.candidates.select(rows[self.usable[rows]])
+        if len(kept):
+            self.hits.meet(self.posterior.draws(kept, self.request.draws, self.request.seed))
 
     def meet(self, rows: IntArray) -> None:
         """One block of the pool into the result."""
@@ -180,25 +249,93 @@ class _Summary:
         mean, sd, chance = moments.numpy().astype(np.float64)
         result.mean[rows], result.epistemic_sd[rows] = mean, sd
         result.observation_sd[rows], result.hit_probability[rows] = noise.sd(), chance
-        if request.acquisition == "thompson":
+        if self.leaders or self.watch is not None:
             kept = np.flatnonzero(self.usable[rows])
-            self.leaders.meet(draws[:, torch.as_tensor(kept)], rows[kept])
-        elif request.acquisition != "random":
-            result.acquisition[rows] = self._values(draws, noise, mean, sd, chance)
+            competing = draws[:, torch.as_tensor(kept)]
+            for leaders in self.leaders.values():
+                leaders.meet(competing, rows[kept])
+            if self.watch is not None and len(kept):
+                self.watch(rows[kept], competing, noise.select(kept))
+        for name, values in self.values.items():
+            if name not in WHOLE:
+                values[rows] = self._values(name, draws, noise, mean, sd, chance)
 
     def _values(
-        self, draws: Tensor, noise: Noise, mean: FloatArray, sd: FloatArray, chance: FloatArray
+        self,
+        acquisition: str,
+        draws: Tensor,
+        noise: Noise,
+        mean: FloatArray,
+        sd: FloatArray,
+        chance: FloatArray,
     ) -> FloatArray:
-        """The acquisition; those that follow from the moments need no second look at the draws."""
+        """An acquisition; those that follow from the moments need no second look at the draws."""
         request = self.request
-        if request.acquisition == "greedy":
+        if acquisition == "greedy":
             return mean
-        if request.acquisition == "hit_probability":
+        if acquisition == "hit_probability":
             return chance
-        if request.acquisition == "ucb" and np.isfinite(request.kappa) and request.kappa >= 0:
-            return np.asarray(mean + request.kappa * sd)
-        context = AcquisitionContext(request.threshold, request.kappa, noise, request.seed)
-        return ACQUISITIONS[request.acquisition](require_draws(draws.numpy()), context)
+        if acquisition == "ucb":
+            return np.asarray(mean + require_number("kappa", request.kappa, least=0.0) * sd)
+        context = AcquisitionContext(
+            threshold=request.threshold,
+            noise=noise,
+            incumbent=request.incumbent,
+            xi=request.xi,
+        )
+        if acquisition == "hit_information":
+            context = replace(context, hits=self.hits.number.astype(np.float64))
+        if acquisition == "pdbal":
+            draws = draws[:PDBAL_WORLDS]
+            context = replace(context, distance=self.hits.distance())
+        return ACQUISITIONS[acquisition](draws.numpy(), context)
+
+    def finished(self) -> PoolScores:
+        """The result, with what only the whole pool can say."""
+        explorer = self.request.explorer
+        return replace(
+            self.result,
+            acquisition=self._whole(self.request.acquisition),
+            exploring=None if explorer is None else self._whole(explorer),
+        )
+
+    def _whole(self, acquisition: str) -> FloatArray:
+        """Values of an acquisition for all candidates."""
+        m = len(self.candidates)
+        if acquisition == "thompson":
+            return thompson_values(self.leaders[acquisition].order(), m)
+        if acquisition == "top_k":
+            return top_k_values(self.leaders[acquisition].order(), m)
+        if acquisition == "random":
+            return random_values(m, self.request.seed)
+        return self.values[acquisition]
+
+
+class _Hits:
+    """Hits of each world among the usable candidates: whole numbers, so that their order does
+    not matter."""
+
+    def __init__(self, request: PoolRequest) -> None:
+        self.threshold = require_number("the hit threshold", request.threshold)
+        worlds = min(request.draws, PDBAL_WORLDS)
+        self.number = np.zeros(request.draws, dtype=np.int64)
+        self._common = np.zeros((worlds, worlds), dtype=np.int64)
+        self._candidates = 0
+        self._lock = Lock()
+
+    def meet(self, draws: Tensor) -> None:
+        """Count in ``draws`` ``(n, k)``."""
+        _require_finite(draws)
+        hits = (draws > self.threshold).numpy()
+        common = common_hits(hits[:PDBAL_WORLDS])
+        with self._lock:
+            self.number += hits.sum(axis=1)
+            self._common += common
+            self._candidates += hits.shape[1]
+
+    def distance(self) -> FloatArray:
+        """Share of candidates that are a hit in one of two worlds only, of the first worlds."""
+        return distance_of_hits(self._common, self._candidates)
 
 
 def summarise_draws(draws: Tensor, scale: Tensor, threshold: float, cdf: StudentTable) -> Tensor:

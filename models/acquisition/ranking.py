@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.acquisition.batch import choose_batch
+from models.acquisition.batch import fill_batch
 from models.acquisition.first_round import order_without_model
+from models.acquisition.plates import PlateBatch, choose_plates
 from models.acquisition.pool import PoolScores
 from models.acquisition.reasons import (
     Forecast,
@@ -34,7 +35,10 @@ class RankedCandidates:
     ``observation_sd`` are its two parts. ``hit_probability``: P(measured score > threshold).
     ``acquisition``: value the order follows. ``nearest``: row of ``blocks`` measured nearest to
     the candidate, -1 for none. ``reason``: one sentence. ``in_batch``; ``batch_position``: 0 for
-    the first of the batch, -1 outside of it. Rows in batch come first, in batch order.
+    the first of the batch, -1 outside of it. Rows in batch come first, in batch order. ``plate``:
+    number of the plate, -1 outside of the batch and without plates. ``shortfall``: why the batch
+    holds fewer than asked for, in words, empty where it does not. ``solution``: how plates were
+    found and how far from the best they can be, ``None`` without laboratory rules.
     """
 
     pool_index: IntArray
@@ -51,6 +55,9 @@ class RankedCandidates:
     reason: tuple[str, ...]
     in_batch: BoolArray
     batch_position: IntArray
+    plate: IntArray
+    shortfall: str = ""
+    solution: PlateBatch | None = None
 
     @property
     def batch(self) -> IntArray:
@@ -73,9 +80,7 @@ def rank_candidates(
     measured = measured_rows(screen, pool)
     excluded = pool.excluded | measured
     pinned = pool.pinned & ~measured
-    batch = choose_batch(
-        pool.candidates, scores.acquisition, rules.batch_rules(), pinned=pinned, excluded=excluded
-    )
+    batch, plates, shortfall = _choose(pool.candidates, scores.acquisition, rules, pinned, excluded)
     rows = _ranked_rows(batch, scores.acquisition, excluded, rules.ranked)
     low, middle, high = _intervals(
         posterior, pool.candidates.select(rows), scores, rows, rules, seed
@@ -93,6 +98,9 @@ def rank_candidates(
     words = Wording(screen, blocks.candidates, blocks.score, names)
     position = np.full(len(rows), -1, dtype=np.int64)
     position[: len(batch)] = np.arange(len(batch))
+    plate = np.full(len(rows), -1, dtype=np.int64)
+    if plates is not None:
+        plate[: len(batch)] = plates.plate
     return RankedCandidates(
         pool_index=rows,
         mean=scores.mean[rows],
@@ -108,7 +116,28 @@ def rank_candidates(
         reason=words.reasons(at, nearest, forecast, order_without_model(rules)),
         in_batch=position >= 0,
         batch_position=position,
+        plate=plate,
+        shortfall=shortfall,
+        solution=plates,
     )
+
+
+def _choose(
+    candidates: Candidates,
+    values: FloatArray,
+    rules: RoundRules,
+    pinned: BoolArray,
+    excluded: BoolArray,
+) -> tuple[IntArray, PlateBatch | None, str]:
+    """Rows of the batch, the plates where a laboratory has rules, and why it is short if it is."""
+    lab = rules.lab_rules()
+    if lab is None:
+        plain = fill_batch(
+            candidates, values, rules.batch_rules(), pinned=pinned, excluded=excluded
+        )
+        return plain.rows, None, plain.shortfall
+    plates = choose_plates(candidates, values, lab, pinned=pinned, excluded=excluded)
+    return plates.rows, plates, plates.shortfall
 
 
 def _ranked_rows(

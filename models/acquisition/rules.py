@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from models.acquisition.batch import BatchRules
-from models.acquisition.functions import ACQUISITIONS
+from models.acquisition.functions import ACQUISITIONS, LEAST_DRAWS
+from models.acquisition.joint import JOINT
+from models.acquisition.lab_rules import LabRules
+from models.acquisition.schedule import ScheduleRules
 from models.pharmacology.score_rules import score_rule
 from models.screen import BoolArray, Candidates, Screen, ScreenError
 from models.synergy.registry import AUTO, find_model
 
-MIN_DRAWS = 2
+AUTO_ACQUISITION = "auto"
+"""Instead of a name: the schedule decides round by round."""
+
+
+OFFERED = (*ACQUISITIONS, *JOINT, AUTO_ACQUISITION)
+"""Every name that rules may give as their acquisition."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +30,16 @@ class RoundRules:
 
     ``score``: a score of :mod:`models.objectives.scores`. ``hit_threshold``: in the score's unit.
     ``batch_size``: candidates per batch. ``max_per_compound``: most candidates of a batch that
-    may hold one compound, ``None`` for no cap. ``acquisition``: one of
-    :data:`models.acquisition.functions.ACQUISITIONS`. ``kappa``: weight of the epistemic standard
-    deviation in ``ucb``. ``draws``: whole functions drawn from the posterior. ``ranked``: most
-    rows of the ranked list (never fewer than the batch). ``model``: a name in
-    :data:`models.synergy.registry.MODELS`, or "auto" to let evidence choose.
+    may hold one compound, ``None`` for no cap. ``acquisition``: one of ``OFFERED``: a
+    value of candidates, a value of sets, or "auto": then
+    :mod:`models.acquisition.schedule` decides each round, by its evidence and by how many of the
+    ``rounds_planned`` (``None``: no planned end) are left. ``kappa``: weight of the epistemic
+    standard deviation in ``ucb``. ``xi``: improvement that ``expected_improvement`` and
+    ``probability_of_improvement`` do not count, in the score's unit. ``top_k``: how many are the
+    best in ``top_k``, ``None`` for the size of the batch. ``draws``: whole functions drawn from
+    the posterior. ``ranked``: most rows of the ranked list (never fewer than the batch).
+    ``model``: a name in :data:`models.synergy.registry.MODELS`, or "auto" to let evidence choose.
+    ``lab``: what the laboratory can do beside that, ``None`` for a plain list.
     """
 
     score: str = "bliss_mean"
@@ -38,27 +51,61 @@ class RoundRules:
     draws: int = 128
     ranked: int = 1000
     model: str = "bnn_gaussian"
+    xi: float = 0.0
+    top_k: int | None = None
+    lab: LabRules | None = None
+    rounds_planned: int | None = None
 
     def __post_init__(self) -> None:
         score_rule(self.score)
         if self.model != AUTO:
             find_model(self.model)
-        if self.acquisition not in ACQUISITIONS:
-            known = ", ".join(ACQUISITIONS)
+        if self.acquisition not in OFFERED:
+            known = ", ".join(OFFERED)
             raise ScreenError(f"unknown acquisition {self.acquisition!r}; known are {known}")
         if not math.isfinite(self.hit_threshold):
             raise ScreenError(f"the hit threshold is {self.hit_threshold}")
         if not (math.isfinite(self.kappa) and self.kappa >= 0):
             raise ScreenError(f"kappa is {self.kappa}, expected a number that is not negative")
-        if self.draws < MIN_DRAWS:
-            raise ScreenError(f"{self.draws} draws are too few, at least {MIN_DRAWS} are needed")
+        if not (math.isfinite(self.xi) and self.xi >= 0):
+            raise ScreenError(f"xi is {self.xi}, expected a number that is not negative")
+        if self.top_k is not None and self.top_k < 1:
+            raise ScreenError(f"top_k is {self.top_k}, expected at least 1")
+        least = max(LEAST_DRAWS.get(name, 2) for name in self.acquisitions)
+        if self.draws < least:
+            raise ScreenError(f"{self.draws} draws are too few, at least {least} are needed")
+        if self.rounds_planned is not None and self.rounds_planned < 1:
+            raise ScreenError(f"{self.rounds_planned} rounds are planned, expected at least 1")
         if self.ranked < 1:
             raise ScreenError("the ranked list needs at least one row")
         self.batch_rules()
 
+    @property
+    def acquisitions(self) -> tuple[str, ...]:
+        """Names of all that a round may use."""
+        if self.acquisition != AUTO_ACQUISITION:
+            return (self.acquisition,)
+        schedule = ScheduleRules()
+        return schedule.finder, schedule.explorer
+
+    @property
+    def best_sought(self) -> int:
+        """How many candidates are the best in ``top_k``."""
+        return self.batch_size if self.top_k is None else self.top_k
+
     def batch_rules(self) -> BatchRules:
         """The part that the choice of the batch obeys."""
         return BatchRules(self.batch_size, self.max_per_compound)
+
+    def lab_rules(self) -> LabRules | None:
+        """``lab`` made whole: the cap per compound where it has none, and ``batch_size`` where
+        its plates do not say how many blocks they hold."""
+        if self.lab is None:
+            return None
+        cap = self.lab.max_per_compound or self.max_per_compound
+        full = self.lab.plates is not None and self.lab.plate_capacity is not None
+        size = self.lab.batch_size or (None if full else self.batch_size)
+        return replace(self.lab, batch_size=size, max_per_compound=cap)
 
 
 @dataclass(frozen=True)
@@ -67,6 +114,7 @@ class Pool:
 
     ``candidates``: ``m`` distinct blocks. ``pinned`` and ``excluded``: ``(m,)`` bool; pinned ones
     go into the batch first, excluded ones (banned, pending) never; both at once is an error.
+    ``pending``: those of the excluded whose results are on their way; sets are valued given them.
     Blocks that the screen already measured are left out by the round
     and need not be marked; a pin on one of them is done with.
     """
@@ -74,8 +122,14 @@ class Pool:
     candidates: Candidates
     pinned: BoolArray
     excluded: BoolArray
+    pending: BoolArray | None = None
 
     def __post_init__(self) -> None:
+        if self.pending is not None:
+            if len(self.pending) != len(self.excluded):
+                raise ScreenError("pending needs one entry per candidate of the pool")
+            if np.any(self.pending & ~self.excluded):
+                raise ScreenError("a candidate that is pending must be excluded as well")
         if not len(self.candidates) == len(self.pinned) == len(self.excluded):
             raise ScreenError("pinned and excluded need one entry per candidate of the pool")
         both = np.flatnonzero(self.pinned & self.excluded)
@@ -85,8 +139,7 @@ class Pool:
     @classmethod
     def of(cls, candidates: Candidates) -> Pool:
         """A pool with nothing pinned and nothing excluded."""
-        nothing = np.zeros(len(candidates), dtype=bool)
-        return cls(candidates, nothing, nothing)
+        return cls(candidates, *(np.zeros(len(candidates), dtype=bool) for _ in range(2)))
 
 
 def check_pool(screen: Screen, pool: Pool) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from models.bayes.forecast import mark, noise_ceiling, score_forecast, score_marks
-from models.bayes.predictive import Noise
+from models.bayes.forecast import mark, noise_ceiling, number, score_forecast, score_marks
+from models.bayes.predictive import Noise, probability_below
 from models.bayes.recalibration import describe_recalibration
 from models.screen import (
     Candidates,
@@ -48,6 +48,7 @@ def measure_evidence(
     seed: int,
     draws: int = 128,
     device: str = "cpu",
+    hit_threshold: float | None = None,
     on_progress: ProgressCallback = no_progress,
     should_stop: StopCallback = never_stop,
 ) -> Evidence:
@@ -57,7 +58,10 @@ def measure_evidence(
     :func:`models.bayes.forecast.score_marks` says; ``baselines``: the same for ``mean`` and
     ``additive``; ``noise_ceiling``: the Pearson correlation that the truth itself would reach;
     ``convergence``: the fit in the terms of its method; ``recalibration``: what mending the
-    intervals on these blocks would take (nothing is applied), null for few blocks; ``seconds``.
+    intervals on these blocks would take (nothing is applied), null for few blocks;
+    ``hit_forecast``: null without a ``hit_threshold``, else that ``threshold`` and, for each
+    held-out block in the order of the keys, the ``chance`` that its measurement exceeds it and
+    whether it does (``hit``, 0 or 1); ``seconds``.
     A number that so few blocks cannot give is null.
     """
     started = time.perf_counter()
@@ -84,6 +88,11 @@ def measure_evidence(
         "noise_ceiling": {"pearson": noise_ceiling(held_out.score, held_out.noise_sd)},
         "convergence": posterior.diagnostics(),
         "recalibration": describe_recalibration(functions, held_out.score, noise, marks),
+        "hit_forecast": (
+            None
+            if hit_threshold is None
+            else _hit_forecast(functions, noise, held_out.score, hit_threshold)
+        ),
         "seconds": round(time.perf_counter() - started, 3),
     }
     return Evidence(report, posterior.schedule, marks.log_density)
@@ -115,6 +124,17 @@ def forecast_blocks(
     typical = float(np.median(train.noise_sd))
     own = np.sqrt(np.maximum(scale**2 - typical**2, 0) + at.noise_sd**2)
     return functions, Noise(np.maximum(own, 1e-6), posterior.noise_df)
+
+
+def _hit_forecast(
+    functions: FloatArray, noise: Noise, score: FloatArray, threshold: float
+) -> dict[str, Any]:
+    chance = 1.0 - probability_below(functions, threshold, noise)
+    return {
+        "threshold": threshold,
+        "chance": [number(p) for p in chance.tolist()],
+        "hit": (score > threshold).astype(int).tolist(),
+    }
 
 
 def split_rows(n: int, seed: int) -> tuple[IntArray, IntArray]:

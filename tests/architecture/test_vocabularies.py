@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from models.acquisition.functions import ACQUISITIONS
+from models.acquisition.rules import OFFERED
 from models.pharmacology.score_rules import SCORES
 from models.synergy.registry import AUTO, MODELS
 from service.assays import schemas as assays
@@ -24,7 +24,7 @@ from service.settings import Settings
 
 PAIRS = {
     "scores": (get_args(campaigns.ScoreName), SCORES),
-    "acquisitions": (get_args(campaigns.AcquisitionName), ACQUISITIONS),
+    "acquisitions": (get_args(campaigns.AcquisitionName), OFFERED),
     "models": (get_args(campaigns.ModelName), {AUTO, *MODELS}),
     "campaign statuses": (get_args(campaigns.Status), CAMPAIGN_STATUSES),
     "item statuses": (get_args(BatchItemOut.model_fields["status"].annotation), ITEM_STATUSES),

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from models.acquisition.hit_calibration import HitCalibration
 from models.evaluation.replay import PastCampaign
 from models.pharmacology.simulate import simulate_screen
 from models.rounds import (
+    ForecastHistory,
     Pool,
     RoundResult,
     RoundRules,
@@ -249,3 +251,53 @@ def test_stop_is_obeyed() -> None:
 def test_rules_are_validated(wrong: dict) -> None:
     with pytest.raises(ScreenError):
         RoundRules(**{**asdict(RULES), **wrong})
+
+
+def test_a_round_says_what_it_did_and_what_may_be_hoped_for() -> None:
+    found = result()
+    assert found.step["phase"] == "fixed"
+    assert found.calibration is not None
+    assert found.calibration["n_blocks"] == found.evidence["n_held_out"]
+    assert found.outlook is not None
+    assert found.outlook["usable"] == len(campaign().candidates) - 100
+    assert found.outlook["found"] == int((found.blocks.score > RULES.hit_threshold).sum())
+    said = [found.step, found.calibration, found.outlook]
+    assert json.loads(json.dumps(said, allow_nan=False)) == said
+    law = HitCalibration.from_dict(found.calibration)
+    mended = law.apply(found.raw_hit_probability)
+    assert np.array_equal(found.ranked.hit_probability, mended)
+
+
+def test_earlier_promises_lower_the_chances_and_move_nothing_else() -> None:
+    again, pool = load_fitted(*save_fitted_result()), Pool.of(campaign().candidates)
+    prepared = prepare(screen(), RULES)
+    history = ForecastHistory(np.full(60, 0.6), np.arange(60) < 6)
+    first, later = (
+        score_pool(screen(), prepared, again, pool, RULES, 5, round_number=n, history=h)
+        for n, h in ((1, None), (4, history))
+    )
+    assert np.array_equal(first.raw_hit_probability, later.raw_hit_probability)
+    assert later.hit_probability.sum() < first.hit_probability.sum()
+    batches = [
+        select(screen(), prepared, again, pool, scores, RULES, 5).batch for scores in (first, later)
+    ]
+    assert np.array_equal(*batches)
+
+
+def test_the_schedule_decides_by_round_and_by_evidence() -> None:
+    rules = replace(RULES, acquisition="auto", rounds_planned=4)
+    again, pool = load_fitted(*save_fitted_result()), Pool.of(campaign().candidates)
+    prepared, model = prepare(screen(), rules), {"spearman": 0.9, "elpd": 0.0}
+    trusted = replace(again, evidence={**again.evidence, "model": model})
+    steps = [
+        score_pool(screen(), prepared, trusted, pool, rules, 5, round_number=n).step for n in (1, 4)
+    ]
+    assert [step["phase"] for step in steps] == ["both", "find"]
+    doubted = replace(again, evidence={**again.evidence, "model": {**model, "spearman": 0.0}})
+    scores = score_pool(screen(), prepared, doubted, pool, rules, 5, round_number=2)
+    assert scores.step["phase"] == "explore"
+    assert len(select(screen(), prepared, doubted, pool, scores, rules, 5).batch) == 12
+    few = run_round(campaign().reveal(rows(3)), pool, rules, 5)
+    assert few.step["acquisition"] == "space_filling"
+    assert few.step["reason"] == few.reason
+    assert few.calibration is few.outlook is None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.acquisition.batch import BatchRules, choose_batch
+from models.acquisition.batch import BatchRules, choose_batch, fill_batch
 from models.screen import Candidates, ScreenError
 
 
@@ -72,3 +72,16 @@ def test_contradictions_are_errors() -> None:
         choose_batch(pool, nan, BatchRules(3), pinned=none_of(pool), excluded=none_of(pool))
     with pytest.raises(ScreenError, match="batch of 0"):
         BatchRules(0)
+
+
+def test_a_short_batch_says_why() -> None:
+    pool = some_pool(lines=1)
+    values, none = np.ones(len(pool)), none_of(pool)
+    full = fill_batch(pool, values, BatchRules(15), pinned=none, excluded=none)
+    assert full.shortfall == ""
+    few = fill_batch(pool, values, BatchRules(16), pinned=none, excluded=none)
+    assert few.shortfall == "15 of 16 candidates: there are no more usable candidates"
+    capped = fill_batch(pool, values, BatchRules(15, 1), pinned=none, excluded=none)
+    assert len(capped.rows) == 3
+    assert capped.shortfall.startswith("3 of 15 candidates: each of the 12 usable candidates left")
+    assert capped.shortfall.endswith("so are 6 compounds")

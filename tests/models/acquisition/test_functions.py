@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from models.acquisition.draws import AcquisitionError
 from models.acquisition.functions import (
     ACQUISITIONS,
+    LEAST_DRAWS,
     AcquisitionContext,
-    AcquisitionError,
     greedy,
     hit_probability,
     random_values,
@@ -51,10 +54,29 @@ def test_random_follows_the_seed() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in ACQUISITIONS if n != "random"])
-@pytest.mark.parametrize("bad", [DRAWS[:1], np.array([[1.0, np.nan], [1.0, 2.0]]), DRAWS[0]])
+@pytest.mark.parametrize("bad", [DRAWS[:1], np.array([[1.0, np.nan], [1.0, 2.0]] * 2), DRAWS[0]])
 def test_too_few_or_broken_draws_are_refused(name: str, bad: np.ndarray) -> None:
-    with pytest.raises(AcquisitionError):
-        ACQUISITIONS[name](bad, AcquisitionContext())
+    context = AcquisitionContext(incumbent=0.0, noise=Noise(np.ones(bad.shape[-1])))
+    with pytest.raises(AcquisitionError, match=r"draw\(s\)|draws (hold|have shape)"):
+        ACQUISITIONS[name](bad, context)
+
+
+@pytest.mark.parametrize("name", ["entropy", "bald", "hit_information", "pdbal"])
+def test_what_needs_the_noise_says_so(name: str) -> None:
+    draws = np.arange(12.0).reshape(4, 3)
+    with pytest.raises(AcquisitionError, match="needs the noise"):
+        ACQUISITIONS[name](draws, AcquisitionContext(threshold=3.0))
+    for broken in (Noise(np.zeros(3)), Noise(np.ones(2)), Noise(np.array([1.0, np.nan, 1.0]))):
+        with pytest.raises(AcquisitionError, match="noise"):
+            ACQUISITIONS[name](draws, AcquisitionContext(threshold=3.0, noise=broken))
+
+
+def test_fewest_draws_are_those_that_are_refused_below() -> None:
+    assert set(LEAST_DRAWS) == set(ACQUISITIONS)
+    context = AcquisitionContext(threshold=0.5, noise=Noise(np.ones(4)), incumbent=0.0, top_k=2)
+    for name, least in LEAST_DRAWS.items():
+        draws = np.random.default_rng(0).normal(size=(least, 4))
+        assert ACQUISITIONS[name](draws, context).shape == (4,)
 
 
 def test_a_broken_threshold_or_kappa_is_refused() -> None:
@@ -64,12 +86,29 @@ def test_a_broken_threshold_or_kappa_is_refused() -> None:
         ucb(DRAWS, -1.0)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 6), st.integers(1, 9), st.integers(0, 99))
 def test_values_are_finite_and_thompson_has_no_ties(n: int, m: int, seed: int) -> None:
     draws = np.random.default_rng(seed).normal(size=(n, m))
-    context = AcquisitionContext(threshold=0.5, noise=Noise(np.ones(m)))
-    for function in ACQUISITIONS.values():
-        values = function(draws, context)
-        assert values.shape == (m,)
-        assert np.all(np.isfinite(values))
+    context = AcquisitionContext(threshold=0.5, noise=Noise(np.ones(m)), incumbent=0.2, top_k=3)
+    for name, function in ACQUISITIONS.items():
+        if n >= LEAST_DRAWS[name]:
+            values = function(draws, context)
+            assert values.shape == (m,)
+            assert np.all(np.isfinite(values))
     assert len(np.unique(thompson(draws))) == m
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in ACQUISITIONS if n not in ("random", "thompson", "entropy")]
+)
+def test_candidates_in_another_order_have_the_same_values(name: str) -> None:
+    random = np.random.default_rng(5)
+    draws, scale = random.normal(size=(7, 12)), 0.5 + random.random(12)
+    order = random.permutation(12)
+    context = AcquisitionContext(threshold=0.5, noise=Noise(scale), incumbent=0.2, top_k=3)
+    other = replace(context, noise=Noise(scale[order]))
+    values = ACQUISITIONS[name](draws, context)
+    assert ACQUISITIONS[name](draws[:, order], other) == pytest.approx(
+        values[order], rel=1e-9, abs=1e-6
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ import torch
 from torch import Tensor
 
 from models.acquisition import pool
-from models.acquisition.functions import AcquisitionError, thompson, ucb
+from models.acquisition.draws import AcquisitionError
+from models.acquisition.functions import ACQUISITIONS, AcquisitionContext, thompson, ucb
 from models.acquisition.pool import PoolRequest, PoolScores, StudentTable, summarise_pool
 from models.bayes.predictive import Noise, probability_below, standard_cdf
 from models.screen import Candidates, Stopped
@@ -149,11 +152,21 @@ def test_the_table_of_students_t_is_exact_to_a_millionth(df: float) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_stop_is_heeded(threads: int) -> None:
+@pytest.mark.parametrize("name", ["hit_probability", "pdbal"])
+def test_stop_is_heeded(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws are slow here, so that a thread on a busy machine has the time to look."""
     posterior = KnownPosterior(M)
+    quick = posterior.draws
+
+    def slow(candidates: Candidates, n: int, seed: int) -> Tensor:
+        time.sleep(0.05)
+        return quick(candidates, n, seed)
+
+    monkeypatch.setattr(posterior, "draws", slow)
+    monkeypatch.setattr(pool, "POLL_SECONDS", 0.002)
     with pytest.raises(Stopped):
         summarise(
-            posterior, request(), threads=threads, should_stop=lambda: len(posterior.calls) >= 2
+            posterior, request(name), threads=threads, should_stop=lambda: len(posterior.calls) >= 2
         )
     assert len(posterior.calls) < M // 40
 
@@ -189,6 +202,85 @@ def test_progress_comes_from_the_callers_thread() -> None:
     assert {(entry[0], entry[2]) for entry in heard} == {("scoring", M)}
 
 
+WHOLE = [n for n in ACQUISITIONS if n not in ("random", "thompson")]
+
+
+def whole_values(posterior: KnownPosterior, name: str, usable: np.ndarray) -> np.ndarray:
+    """The acquisition of all candidates at once, what it asks of the pool from the usable ones."""
+    draws = posterior.table[:, np.searchsorted(KEYS, AT.keys(COMPOUNDS))].astype(np.float64)
+    hits = draws[:, usable] > THRESHOLD
+    context = AcquisitionContext(
+        threshold=THRESHOLD,
+        kappa=1.5,
+        noise=Noise(posterior.noise_scale(AT).numpy().astype(np.float64), DF),
+        incumbent=2.0,
+        xi=0.25,
+        top_k=7,
+        hits=hits.sum(axis=1).astype(np.float64),
+        distance=(hits[:, None] != hits[None]).mean(axis=2),
+    )
+    if name == "top_k":
+        values = np.zeros(M)
+        values[usable] = ACQUISITIONS[name](draws[:, usable], context)
+        return values
+    return ACQUISITIONS[name](draws, context)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_acquisition_is_that_of_the_whole_pool(name: str) -> None:
+    """In blocks, in another order, on any number of threads, and the same to the bit."""
+    usable = np.random.default_rng(2).random(M) < 0.7
+    posterior = KnownPosterior(M, ties=name == "top_k")
+    asked = replace(request(name), incumbent=2.0, xi=0.25, top_k=7)
+    found = [
+        summarise(posterior, asked, usable=usable, threads=threads).acquisition
+        for threads in (1, 3)
+    ]
+    assert np.array_equal(found[0], found[1])
+    assert found[0] == pytest.approx(whole_values(posterior, name, usable), rel=1e-5, abs=1e-5)
+    assert max(size for size, _ in posterior.calls) <= 50
+
+
+def test_pdbal_looks_at_some_worlds_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "PDBAL_WORLDS", 5)
+    posterior = KnownPosterior(M)
+    found = summarise(posterior, request("pdbal")).acquisition
+    fewer = KnownPosterior(M)
+    assert np.array_equal(found, summarise(fewer, request("pdbal", draws=5)).acquisition)
+
+
+@pytest.mark.parametrize("name", ["hit_information", "pdbal"])
+def test_two_passes_count_on(name: str) -> None:
+    done: list[tuple[int, int]] = []
+    summarise(
+        KnownPosterior(M), request(name), on_progress=lambda _, at, total: done.append((at, total))
+    )
+    assert [at for at, _ in done] == sorted(at for at, _ in done)
+    assert {total for _, total in done} == {2 * M}
+    assert done[-1][0] > M
+    posterior = KnownPosterior(M)
+    posterior.table[3, M - 1] = np.nan
+    with pytest.raises(AcquisitionError, match="NaN or infinity"):
+        summarise(posterior, request(name))
+
+
+def test_nothing_to_find_out_is_worth_nothing() -> None:
+    for name in ("hit_information", "pdbal"):
+        asked = replace(request(name), threshold=1e6)
+        assert not summarise(KnownPosterior(M), asked).acquisition.any()
+
+
+def test_requests_that_lack_a_part_are_refused() -> None:
+    for wrong, word in (
+        (request("expected_improvement"), "incumbent"),
+        (replace(request("expected_improvement"), incumbent=1.0, xi=-1.0), "xi"),
+        (replace(request("top_k"), top_k=0), "at least 1"),
+        (request("pdbal", draws=2), "need 3"),
+    ):
+        with pytest.raises(AcquisitionError, match=word):
+            summarise(KnownPosterior(M), wrong)
+
+
 def test_an_empty_pool_has_no_scores() -> None:
     nothing = summarise_pool(KnownPosterior(M), Candidates.empty(), np.ones(0, bool), request())
     assert len(nothing.mean) == 0
@@ -207,3 +299,39 @@ def test_large_pools_get_several_threads_small_ones_do_not(
     assert max(size for size, _ in small.calls) == 40
     assert max(size for size, _ in large.calls) == 50
     assert 1 <= pool._cores() <= pool.MOST_THREADS
+
+
+@pytest.mark.parametrize("explorer", ["thompson", "top_k", "random", "ucb", "pdbal"])
+def test_an_explorer_is_valued_in_the_same_pass(explorer: str) -> None:
+    posterior, usable = KnownPosterior(M), np.arange(M) % 5 != 0
+    both = summarise(posterior, replace(request("thompson"), explorer=explorer), usable=usable)
+    calls = len(posterior.calls)
+    for name, values in (("thompson", both.acquisition), (explorer, both.exploring)):
+        posterior.calls.clear()
+        alone = summarise(posterior, request(name), usable=usable)
+        assert np.array_equal(values, alone.acquisition)
+        assert alone.exploring is None
+    if explorer != "pdbal":
+        assert calls == len(posterior.calls)
+    with pytest.raises(AcquisitionError, match="need 3"):
+        summarise(posterior, replace(request(draws=2), explorer="pdbal"))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_watcher_meets_every_usable_candidate_once(threads: int) -> None:
+    posterior, usable = KnownPosterior(M), np.arange(M) % 5 != 0
+    met: list[tuple[np.ndarray, Tensor, Noise]] = []
+    summarise(
+        posterior,
+        request(),
+        usable=usable,
+        threads=threads,
+        watch=lambda *what: met.append(what),
+    )
+    rows = np.concatenate([part[0] for part in met])
+    assert np.array_equal(np.sort(rows), np.flatnonzero(usable))
+    at = AT.select(rows)
+    seen = torch.cat([part[1] for part in met], dim=1)
+    assert torch.equal(seen, posterior.draws(at, DRAWS, 3))
+    scale = np.concatenate([part[2].scale for part in met])
+    assert np.array_equal(scale, posterior.noise_scale(at).numpy().astype(np.float64))
