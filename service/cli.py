@@ -241,6 +241,67 @@ def evaluate(
     raise typer.Exit(evaluate_screen(options))
 
 
+@app.command()
+def replay(
+    data: Annotated[Path, typer.Option(help="Folder of a measured screen.")],
+    json_out: Annotated[
+        Path, typer.Option("--json", help="The report; rounds are kept beside it and reused.")
+    ],
+    model: Annotated[str | None, typer.Option(help="One, or a,b,c; default: auto.")] = None,
+    acquisition: Annotated[str | None, typer.Option(help="Default: hit_probability.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="Peers: recover, batchie, one_hot_halves, random.")
+    ] = None,
+    score: Annotated[
+        str, typer.Option(help="bliss_mean, bliss_max, hsa_mean or hsa_max.")
+    ] = "bliss_mean",
+    threshold: Annotated[
+        str, typer.Option(help="A hit: a score to exceed, or the best share, such as 5%.")
+    ] = "10",
+    batch: Annotated[str, typer.Option(help="Blocks a round, or a share: 190, 0.01, 1%.")] = "1%",
+    init: Annotated[str, typer.Option(help="Random blocks at the start, the same way.")] = "1%",
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Rounds after the start.")] = 9,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Campaigns of each strategy.")] = 5,
+    lines: Annotated[
+        str | None, typer.Option(help="Each cell line a campaign: so many, names, or all.")
+    ] = None,
+    plates: Annotated[
+        str | None, typer.Option(help="Blocks x compounds x lines on each: 24x12x1; or free.")
+    ] = None,
+    kappa: Annotated[float, typer.Option(min=0, help="Of ucb.")] = 1.0,
+    plot: Annotated[Path | None, typer.Option(help="A picture of the curves (PNG).")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes; default: one a core.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda:N.")] = "cpu",
+) -> None:
+    """Replay whole campaigns on a measured screen: what would each strategy have found?"""
+    # Before PyTorch is imported, as for a worker: several processes share the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from service.learning.replaying import ReplayOptions, replay_screen
+
+    options = ReplayOptions(
+        data=data,
+        score=score,
+        models=model,
+        acquisitions=acquisition,
+        strategies=strategy,
+        batch=batch,
+        initial=init,
+        rounds=rounds,
+        seeds=seeds,
+        json_out=json_out,
+        plot_out=plot,
+        lines=lines,
+        plates=plates,
+        threshold=threshold,
+        kappa=kappa,
+        jobs=jobs,
+        device=device,
+    )
+    raise typer.Exit(replay_screen(options))
+
+
 @keys.command("create")
 def create_key(
     name: Annotated[str, typer.Option(help="What the key is for.")],
