@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.acquisition.joint import JOINT, greedy_batch
-from models.acquisition.pool import PoolScores
+from models.acquisition.joint import greedy_batch
+from models.acquisition.pool import PoolRequest, PoolScores
 from models.bayes.predictive import Noise
 from models.screen import BoolArray, Candidates, FloatArray, IntArray
 from models.synergy.registry import ModelPosterior
@@ -27,34 +27,30 @@ def joint_values(
     usable: BoolArray,
     waiting: BoolArray,
     scores: PoolScores,
-    name: str,
-    *,
-    size: int,
-    draws: int,
-    seed: int,
-    threshold: float,
-    incumbent: float,
+    kind: str,
+    request: PoolRequest,
 ) -> FloatArray:
-    """``(m,)`` gains of the ``size`` first in greedy order, which is the order of the values.
+    """``(m,)`` gains of the first ``request.top`` in greedy order, which is that of the values.
 
+    ``kind``: in :data:`models.acquisition.joint.KINDS`.
     ``waiting`` ``(m,)``: rows whose result is on its way (in the lab, pinned); they are conditioned
     on and not valued. All others get their hit probability minus one, below every gain.
-    Deterministic under ``seed``.
+    Draws, seed, threshold and incumbent are the request's.
     """
     known = np.flatnonzero(waiting)
     if len(known) > MOST_WAITING:
         known = np.sort(known[np.argsort(-scores.epistemic_sd[known])[:MOST_WAITING]])
     rows = np.concatenate([_short_list(scores, usable & ~waiting), known])
     at = candidates.select(rows)
-    worlds = posterior.draws(at, draws, seed).numpy().astype(np.float64)
+    worlds = posterior.draws(at, request.draws, request.seed).numpy().astype(np.float64)
     noise = Noise(posterior.noise_scale(at).numpy().astype(np.float64), posterior.noise_df)
     batch = greedy_batch(
         worlds,
         noise,
-        JOINT[name],
-        size,
-        threshold=threshold,
-        incumbent=incumbent,
+        kind,
+        request.top,
+        threshold=request.threshold,
+        incumbent=request.incumbent,
         pending=np.arange(len(rows) - len(known), len(rows)),
     )
     values = scores.hit_probability - 1.0

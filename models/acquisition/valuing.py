@@ -67,21 +67,7 @@ def value_pool(
     which changes no order but makes sums over a batch the expected hits.
     """
     step = choose_step(rules, round_number, evidence)
-    top = max(rules.ranked, 4 * rules.batch_size)
-    joint = step.acquisition in JOINT
-    incumbent = float(blocks.score.max())
-    request = PoolRequest(
-        "hit_probability" if joint else step.acquisition,
-        rules.hit_threshold,
-        step.kappa,
-        rules.draws,
-        seed,
-        top,
-        incumbent=incumbent,
-        xi=rules.xi,
-        top_k=rules.best_sought,
-        explorer=step.explorer if 0.0 < step.explore_share < 1.0 else None,
-    )
+    request = _request(step, rules, float(blocks.score.max()), seed)
     calibration = learn_calibration(evidence.get("hit_forecast"), history, rules.hit_threshold)
     outlook = Outlook(rules, int(usable.sum()), calibration)
     scores = summarise_pool(
@@ -93,21 +79,11 @@ def value_pool(
         on_progress=on_progress,
         should_stop=should_stop,
     )
-    scores = _mixed(_mended(scores, request, calibration), usable, step, top)
-    if joint:
-        values = joint_values(
-            posterior,
-            candidates,
-            usable,
-            np.zeros_like(usable) if waiting is None else waiting,
-            scores,
-            step.acquisition,
-            size=top,
-            draws=rules.draws,
-            seed=seed,
-            threshold=rules.hit_threshold,
-            incumbent=incumbent,
-        )
+    scores = _mixed(_mended(scores, request, calibration), usable, step, request.top)
+    if step.acquisition in JOINT:
+        known = np.zeros_like(usable) if waiting is None else waiting
+        kind = JOINT[step.acquisition]
+        values = joint_values(posterior, candidates, usable, known, scores, kind, request)
         scores = replace(scores, acquisition=values)
     found = int((blocks.score > rules.hit_threshold).sum())
     return replace(
@@ -115,6 +91,23 @@ def value_pool(
         step=dataclasses.asdict(step),
         calibration=None if calibration is None else calibration.as_dict(),
         outlook=outlook.describe(posterior, candidates, usable, scores, seed, found, evidence),
+    )
+
+
+def _request(step: Step, rules: RoundRules, incumbent: float, seed: int) -> PoolRequest:
+    """The pass over the pool; a set is valued after it, by what it says of single candidates."""
+    joint = step.acquisition in JOINT
+    return PoolRequest(
+        "hit_probability" if joint else step.acquisition,
+        rules.hit_threshold,
+        step.kappa,
+        rules.draws,
+        seed,
+        max(rules.ranked, 4 * rules.batch_size),
+        incumbent=incumbent,
+        xi=rules.xi,
+        top_k=rules.best_sought,
+        explorer=step.explorer if 0.0 < step.explore_share < 1.0 else None,
     )
 
 

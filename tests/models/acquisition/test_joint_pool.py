@@ -49,19 +49,8 @@ def values(name: str, waiting: list[int], usable: list[int] | None = None) -> Fl
     marked, free = np.zeros(4, bool), np.zeros(4, bool)
     marked[waiting] = True
     free[range(4) if usable is None else usable] = True
-    return joint_values(
-        Worlds(),
-        AT,
-        free,
-        marked,
-        plain(),
-        name,
-        size=3,
-        draws=32,
-        seed=0,
-        threshold=10.0,
-        incumbent=5.0,
-    )
+    request = PoolRequest("hit_probability", 10.0, 1.0, 32, 0, 3, incumbent=5.0)
+    return joint_values(Worlds(), AT, free, marked, plain(), JOINT[name], request)
 
 
 @pytest.mark.parametrize("name", JOINT)
