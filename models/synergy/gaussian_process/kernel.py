@@ -4,7 +4,7 @@ A *cell* u = (a, l) is a compound in a line, v(u) its mean fitted viability. Wri
 kernel on single-agent responses (one length scale for each feature), C for kernels of compounds
 (identity, Tanimoto similarity of fingerprints, of target sets, profile: in which lines a compound
 kills more than others do) and H for kernels of lines (identity, expression, profile of
-responses, level: which compounds kill it more than they kill others),
+responses),
 
     k((a, b, l), (c, d, m)) =
           line effects        H(l, m)
@@ -39,7 +39,7 @@ from models.screen import BoolArray, Candidates, FloatArray
 from models.synergy.inputs import Features
 
 COMPOUND_KERNELS = ("one", "identity", "fingerprint", "target", "profile")
-LINE_KERNELS = ("one", "identity", "expression", "profile", "level")
+LINE_KERNELS = ("one", "identity", "expression", "profile")
 ADDITIVE_TERMS = tuple(
     (curve, compound, line)
     for curve in (False, True)
@@ -72,7 +72,7 @@ SMALL = 1e-6
 class Tables:
     """What the kernel reads, float32.
 
-    ``compounds``: ``(5, n, n)`` and ``lines``: ``(5, l, l)`` kernels in the order of
+    ``compounds``: ``(5, n, n)`` and ``lines``: ``(4, l, l)`` kernels in the order of
     ``COMPOUND_KERNELS`` and ``LINE_KERNELS``. ``responses``: ``(n * l, f)`` standardised
     single-agent features of each cell. ``level``, ``departure``: ``(n * l,)`` mean fitted
     viability and mean departure from it. ``groups``: ``(n, n)`` from
@@ -96,10 +96,9 @@ class Tables:
         if responses is not None:
             flat = responses.reshape(n * m, 2, POSITIONS)
             mean = flat.mean(axis=2)
-        level = mean[:, 0].reshape(n, m)
         values = (
-            _compound_kernels(features, level),
-            _line_kernels(features, table.reshape(n, m, table.shape[1]), level),
+            _compound_kernels(features, mean[:, 0].reshape(n, m)),
+            _line_kernels(features, table.reshape(n, m, table.shape[1])),
             table,
             mean[:, 0],
             mean[:, 1],
@@ -324,8 +323,7 @@ def _compound_kernels(features: Features, level: FloatArray) -> FloatArray:
 
 
 def _profile(level: FloatArray) -> FloatArray:
-    """Correlations of compounds over lines, what all lines or all compounds share taken away; of
-    lines over compounds for the transpose.
+    """Correlations of compounds over lines, what all lines or all compounds share taken away.
 
     Compounds that hit the same machinery kill the same lines: on O'Neil the nearest neighbours are
     the inhibitors of Wee1 and Chk1, of EGFR, of topoisomerase II and of tubulin.
@@ -347,8 +345,8 @@ def _tanimoto(bits: FloatArray) -> FloatArray:
     return np.asarray(similar)
 
 
-def _line_kernels(features: Features, responses: FloatArray, level: FloatArray) -> FloatArray:
-    """One, identity, expression, profile of responses over all compounds, and of their level."""
+def _line_kernels(features: Features, responses: FloatArray) -> FloatArray:
+    """One, identity, expression, profile of responses over all compounds."""
     lines = features.cell_lines
     known = lines.has_features
     profile = responses.transpose(1, 0, 2).reshape(len(lines), -1)
@@ -358,7 +356,6 @@ def _line_kernels(features: Features, responses: FloatArray, level: FloatArray) 
             np.eye(len(lines)),
             _correlation(_column_standardised(lines.features, known), known),
             _correlation(profile, np.ones(len(lines), bool)),
-            _profile(level.T),
         ]
     )
 
