@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from service.batches.documents import csv_of, doses_text, load_candidates
+from service.batches.insight import Question, learning_curve
 from service.batches.schemas import (
     AcceptIn,
+    AlternativesOut,
     BatchItemOut,
     BatchOut,
     BatchPatch,
     BatchSummaryOut,
     CandidateCellLine,
     CandidateCompound,
+    DryRunIn,
+    DryRunOut,
+    LearningCurveOut,
     RecommendationOut,
     RecommendationSummaryOut,
     RecommendIn,
     ReplaceIn,
+    WhyOut,
 )
 from service.batches.service import BatchService, block_of_item
 from service.batches.tables import Batch, Recommendation
@@ -39,6 +45,8 @@ from service.kit.unit import UnitDep, UnitRoute, needs
 from service.learning.endpoints import accepted
 
 router = APIRouter(route_class=UnitRoute, tags=["batches"])
+
+Rank = Annotated[int, Path(ge=1, le=1_000_000, description="Place in the ranked list, from 1.")]
 
 _TABLES: dict[str, Any] = {
     "text/csv": {"schema": {"type": "string"}},
@@ -114,6 +122,54 @@ def _render(recommendation: Recommendation, get: Any, format: str) -> tuple[byte
     summary = RecommendationSummaryOut.model_validate(recommendation).model_dump_json()
     # The list is JSON already: validating and dumping it again would take fifty times longer.
     return summary[:-1].encode() + b',"candidates":' + candidates + b"}", "application/json"
+
+
+@router.get(
+    "/recommendations/{recommendation_id}/candidates/{rank}/why",
+    dependencies=[needs(scopes.READ)],
+    responses=documented(NotFound, Invalid),
+)
+def explain_candidate(recommendation_id: str, rank: Rank, unit: UnitDep) -> WhyOut:
+    """Why a candidate is in the batch, or what kept it out."""
+    return WhyOut.model_validate(Question.about(unit, recommendation_id).why(rank))
+
+
+@router.get(
+    "/recommendations/{recommendation_id}/candidates/{rank}/alternatives",
+    dependencies=[needs(scopes.READ)],
+    responses=documented(NotFound, Conflict, Invalid),
+)
+def list_alternatives(
+    recommendation_id: str,
+    rank: Rank,
+    unit: UnitDep,
+    within: Annotated[
+        float, Query(ge=0, le=1, description="Share of its value that an alternative may lack.")
+    ] = 0.1,
+) -> AlternativesOut:
+    """Candidates of nearly equal value that could take its place in the batch, best first."""
+    found = Question.about(unit, recommendation_id).alternatives(rank, within)
+    return AlternativesOut.model_validate(found)
+
+
+@router.post(
+    "/recommendations/{recommendation_id}/dry-run",
+    dependencies=[needs(scopes.READ)],
+    responses=documented(NotFound, Conflict, Invalid),
+)
+def try_batch(recommendation_id: str, body: DryRunIn, unit: UnitDep) -> DryRunOut:
+    """What a choice of candidates would find, cost and break. Nothing is written."""
+    return DryRunOut.model_validate(Question.about(unit, recommendation_id).dry_run(body))
+
+
+@router.get(
+    "/campaigns/{campaign_id}/learning-curve",
+    dependencies=[needs(scopes.READ)],
+    responses=documented(NotFound, Conflict, Invalid),
+)
+def get_learning_curve(campaign_id: str, unit: UnitDep) -> LearningCurveOut:
+    """Hits found round by round, against as many measurements in random order."""
+    return LearningCurveOut.model_validate(learning_curve(unit, campaign_id))
 
 
 @router.post(
@@ -212,6 +268,7 @@ def replace_batch_item(batch_id: str, item_id: str, body: ReplaceIn, unit: UnitD
 
 _CSV_HEADER = [
     "position",
+    "plate",
     "compound_1",
     "doses_1_um",
     "compound_2",
@@ -230,6 +287,7 @@ def _csv_row(item: BatchItemOut) -> list[object]:
     first, second = item.compounds
     return [
         item.position,
+        item.plate,
         first.name,
         doses_text(first.doses_um),
         second.name,
@@ -250,6 +308,7 @@ def _describe(service: BatchService, batch: Batch) -> BatchOut:
             id=item.id,
             position=item.position,
             rank=item.rank,
+            plate=item.plate,
             compounds=[
                 CandidateCompound(id=i, name=compounds[i], doses_um=doses)
                 for i, doses in (

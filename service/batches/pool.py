@@ -30,10 +30,11 @@ def read_pool(unit: Unit, campaign_id: str, screen: Screen) -> Pool:
     pending = BatchItemRepository(unit.session, unit.principal).pending_blocks(campaign_id)
     keys = candidates.keys(len(screen.compounds))
     index = _Index(screen)
-    excluded = np.isin(keys, index.keys(pending)) | _marked(index, candidates, keys, marks, "ban")
+    in_lab = np.isin(keys, index.keys(pending))
+    excluded = in_lab | _marked(index, candidates, keys, marks, "ban")
     # A pinned block that is in the lab already is on its way: there is nothing left to pin.
     pinned = _marked(index, candidates, keys, marks, "pin") & ~excluded
-    return Pool(candidates, pinned, excluded)
+    return Pool(candidates, pinned, excluded, in_lab)
 
 
 def _candidates(screen: Screen, pairs: Sequence[tuple[str, str]] | None) -> Candidates:

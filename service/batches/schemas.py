@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from service.campaigns.schemas import AcquisitionName
-from service.kit.schemas import Body, IdText, Out, Reason, Text
+from service.campaigns.schemas import AcquisitionName, Pair
+from service.kit.schemas import Body, IdText, Name, Out, Reason, Text
 
 
 class RecommendIn(Body):
@@ -40,6 +40,8 @@ class CandidateOut(Out):
     rank: int
     in_batch: bool
     batch_position: int | None
+    plate: int | None = Field(None, description="From 1; null outside of plates.")
+    pinned: bool = False
     compounds: list[CandidateCompound]
     cell_line: CandidateCellLine
     mean: float = Field(description="Expected score, percentage points.")
@@ -48,6 +50,9 @@ class CandidateOut(Out):
     q50: float
     q95: float
     hit_probability: float = Field(description="P(a measurement exceeds the hit threshold).")
+    raw_hit_probability: float | None = Field(
+        None, description="As the model stated it, before what became of earlier ones mended it."
+    )
     epistemic_sd: float = Field(description="What more measurements would take away.")
     observation_sd: float = Field(description="What stays: the noise of one measurement.")
     acquisition: float = Field(description="The value that the ranking follows.")
@@ -68,6 +73,28 @@ class RecommendationSummaryOut(Out):
     n_batch: int
     reason: str = Field(description="How this ranking came about, in words.")
     timings: dict[str, Any]
+    step: dict[str, Any] | None = Field(
+        None, description="Which acquisition chose this batch, how much of it explores, and why."
+    )
+    calibration: dict[str, Any] | None = Field(
+        None, description="How earlier forecasts mended the hit probabilities; null: they did not."
+    )
+    outlook: dict[str, Any] | None = Field(
+        None,
+        description="Expected hits left in the pool and on the next plate, with intervals, and "
+        "whether to go on, with the reason; null without a model.",
+    )
+    shortfall: str | None = Field(
+        None, description="Why the batch holds fewer blocks than asked for; null where it does not."
+    )
+    solution: dict[str, Any] | None = Field(
+        None,
+        description="With rules of the laboratory: the sum of values, a bound that no batch can "
+        "exceed, whether it is proven the best, and how it was found.",
+    )
+    limits: dict[str, Any] | None = Field(
+        None, description="What the batch obeys, as numbers; null stands for no limit."
+    )
     created_at: datetime
 
 
@@ -106,6 +133,7 @@ class BatchItemOut(Out):
     id: str
     position: int
     rank: int
+    plate: int | None = Field(None, description="From 1; null outside of plates.")
     compounds: list[CandidateCompound]
     cell_line: CandidateCellLine
     predicted: dict[str, Any]
@@ -130,3 +158,139 @@ class BatchOut(BatchSummaryOut):
     n_items: int
     n_with_results: int
     items: list[BatchItemOut]
+
+
+class BrokenLimitOut(Out):
+    """A limit that a choice would break."""
+
+    limit: str = Field(description="Its name in the campaign's `limits`.", examples=["stock"])
+    message: str
+
+
+class RelatedMeasurement(Out):
+    """A measured block that shares a compound with a candidate."""
+
+    compounds: list[str]
+    cell_line: str
+    score: float
+    standard_error: float
+    is_hit: bool
+    shared: Literal["both compounds", "one compound, same cell line", "one compound"]
+
+
+class WhyOut(Out):
+    """Why a candidate is in the batch, or is not."""
+
+    recommendation_id: str
+    candidate: CandidateOut
+    decided_by: Literal["pin", "value", "limits", "order"] = Field(
+        description="`value`: its place; `limits`: a limit kept it out; `order`: the batch was not "
+        "filled by one value alone (an exploring share, whole draws, or whole plates)."
+    )
+    words: str
+    ranked_by: str
+    why_ranked_so: str | None
+    place: int = Field(description="Place by value among the ranked candidates, 1 is the best.")
+    n_ranked: int
+    lowest_in_batch: float | None = Field(description="Least value of what was not pinned.")
+    kept_out_by: list[BrokenLimitOut] = Field(
+        description="What would break if it took the place of the batch's lowest candidate."
+    )
+    unavailable: str | None = Field(description="Why it could not be accepted now, if so.")
+    nearest_measured: NearestMeasured | None = Field(description="Similar in structure.")
+    related: list[RelatedMeasurement] = Field(description="Measured with the same compounds.")
+
+
+class AlternativeOut(Out):
+    candidate: CandidateOut
+    value: float
+    difference: float = Field(description="Value minus that of the candidate it would replace.")
+    plate: int | None
+
+
+class AlternativesOut(Out):
+    recommendation_id: str
+    rank: int
+    compared_by: Literal["acquisition", "hit_probability"] = Field(
+        description="Hit probability where the order itself is no measure of worth."
+    )
+    value: float
+    within: float
+    items: list[AlternativeOut] = Field(description="Best first, at most 100.")
+
+
+class AskedCandidate(Body):
+    compounds: Pair
+    cell_line: Name
+
+
+class DryRunIn(Body):
+    """Nothing: the batch as recommended."""
+
+    ranks: list[int] | None = Field(None, min_length=1, max_length=10_000, examples=[[1, 2, 5]])
+    candidates: list[AskedCandidate] | None = Field(None, min_length=1, max_length=10_000)
+
+    @model_validator(mode="after")
+    def _one(self) -> DryRunIn:
+        if self.ranks is not None and self.candidates is not None:
+            raise ValueError("give ranks or candidates, not both")
+        return self
+
+
+class HitCountOut(Out):
+    expected: float
+    low: int
+    high: int
+    level: float
+
+
+class PlateOut(Out):
+    plate: int
+    n_blocks: int
+    compounds: list[str]
+    cell_lines: list[str]
+
+
+class ForecastOut(Out):
+    """Of the chosen candidates' measured scores."""
+
+    mean: float
+    highest: float
+    sd: float = Field(description="Mean of the candidates' own.")
+    hit_probability: float = Field(description="Mean.")
+
+
+class DryRunOut(Out):
+    recommendation_id: str
+    ranks: list[int]
+    expected_hits: HitCountOut = Field(
+        description="Candidates err together: the interval counts that."
+    )
+    recommended: HitCountOut = Field(description="The same of the batch as recommended.")
+    forecast: ForecastOut
+    n_compounds: int
+    compounds: list[str]
+    cell_lines: list[str]
+    plates: list[PlateOut] = Field(description="Empty where the campaign has no plates.")
+    cost: float | None = Field(description="Null where nothing has a price.")
+    broken_limits: list[BrokenLimitOut]
+    unavailable: list[str] = Field(description="What could not be accepted now, and why.")
+
+
+class LearningCurveRound(Out):
+    number: int = Field(description="0: measured before the first batch.")
+    measured: int = Field(description="Blocks so far.")
+    found: int = Field(description="Hits so far.")
+    random: float | None = Field(description="Hits expected of as many blocks in random order.")
+    random_low: int
+    random_high: int
+    enrichment: float | None
+
+
+class LearningCurveOut(Out):
+    campaign_id: str
+    recommendation_id: str = Field(description="What was known then is what the curve knows.")
+    as_of: datetime
+    hit_threshold: float
+    rounds: list[LearningCurveRound]
+    outlook: dict[str, Any] | None

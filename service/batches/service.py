@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from service.assays.repository import MeasurementRepository
+from service.batches.bench import Bench, Spot
 from service.batches.documents import load_candidates
 from service.batches.jobs import RECOMMEND
 from service.batches.repository import (
@@ -57,6 +57,8 @@ class BatchService:
             rules["acquisition"] = body.acquisition
         if body.batch_size is not None:
             rules["batch_size"] = body.batch_size
+            # What is asked for now also holds where whole plates would hold more.
+            rules["lab"] = rules["lab"] and {**rules["lab"], "batch_size": body.batch_size}
         args = {"rules": rules, "seed": draw_seed(body.seed)}
         return request_job(self.unit, RECOMMEND, campaign, args)
 
@@ -65,7 +67,9 @@ class BatchService:
         recommendation = self.recommendations.get(body.recommendation_id)
         if recommendation.campaign_id != campaign.id:
             raise NotFound("That recommendation belongs to another campaign.")
-        chosen = _choose(self.candidates_of(recommendation), body.ranks)
+        candidates = self.candidates_of(recommendation)
+        chosen = choose(candidates, body.ranks)
+        spots = Bench.of(recommendation, candidates).lay_out(map(Spot.of, chosen))
         campaign = self.campaigns.campaigns.hold(campaign.id)
         self.campaigns.require_open(campaign, "accepting a batch")
         self._refuse_unavailable(campaign, chosen)
@@ -78,8 +82,8 @@ class BatchService:
         )
         self.batches.add(batch)
         self.session.flush()
-        for position, candidate in enumerate(chosen, start=1):
-            self.items.add(_item(batch, position, candidate))
+        for position, (candidate, spot) in enumerate(zip(chosen, spots, strict=True), start=1):
+            self.items.add(_item(batch, position, candidate, spot.plate))
         self.session.flush()
         return batch
 
@@ -108,10 +112,10 @@ class BatchService:
             self._ban(campaign, item, body.reason)
         item.status = "replaced"  # first, so that it does not count towards the cap
         recommendation = self.recommendations.get(batch.recommendation_id)
-        candidate = self._next_best(campaign, recommendation, batch)
+        candidate = self._next_best(campaign, recommendation, batch, item)
         batch.changed_at = utcnow()  # the batch's ETag has to change with its items
         self.session.flush()
-        successor = self.items.add(_item(batch, item.position, candidate))
+        successor = self.items.add(_item(batch, item.position, candidate, item.plate))
         self.session.flush()
         return successor
 
@@ -137,11 +141,14 @@ class BatchService:
             if item.status == "pending":
                 item.status = _final_status(status, block_of_item(item) in measured)
 
-    def _refuse_unavailable(self, campaign: Campaign, chosen: Sequence[dict[str, Any]]) -> None:
+    def unavailable(
+        self, campaign: Campaign, chosen: Sequence[dict[str, Any]]
+    ) -> dict[int, FieldError]:
+        """Which of ``chosen`` could not be accepted now, by rank, and why."""
         pending = self.items.pending_blocks(campaign.id)
         measured = self.measured(campaign.id)
         marks = self._marks(campaign)
-        errors = []
+        errors = {}
         for candidate in chosen:
             block = block_of(candidate)
             reason = (
@@ -154,7 +161,11 @@ class BatchService:
                 else None
             )
             if reason:
-                errors.append(_unavailable(candidate, reason))
+                errors[candidate["rank"]] = _unavailable(candidate, reason)
+        return errors
+
+    def _refuse_unavailable(self, campaign: Campaign, chosen: Sequence[dict[str, Any]]) -> None:
+        errors = list(self.unavailable(campaign, chosen).values())
         if errors:
             raise Conflict(
                 f"{errors[0].message} Ask for a new recommendation, or accept other ranks.",
@@ -175,19 +186,22 @@ class BatchService:
         MarkService(self.unit).write(campaign, [mark])
 
     def _next_best(
-        self, campaign: Campaign, recommendation: Recommendation, batch: Batch
+        self, campaign: Campaign, recommendation: Recommendation, batch: Batch, item: BatchItem
     ) -> dict[str, Any]:
-        """The best candidate that is free and keeps the cap on uses of one compound."""
+        """The best candidate that is free and breaks no limit in the place of ``item``."""
+        items = self.items.of_batch(batch.id)
         taken = self.items.pending_blocks(campaign.id) | self.measured(campaign.id)
-        taken |= {block_of_item(item) for item in self.items.of_batch(batch.id)}
-        marks = self._marks(campaign)
-        uses = _uses(self.items.of_batch(batch.id))
-        cap = recommendation.rules.get("max_per_compound")
-        for candidate in self.candidates_of(recommendation):
+        taken |= {block_of_item(one) for one in items}
+        marks, candidates = self._marks(campaign), self.candidates_of(recommendation)
+        bench = Bench.of(recommendation, candidates)
+        rest = [_spot(one) for one in items if one.status == "pending"]
+        before = {(one.limit, one.subject) for one in bench.broken([*rest, _spot(item)])}
+        for candidate in candidates:
             block = block_of(candidate)
             if block in taken or _is_banned(block, marks):
                 continue
-            if cap is None or max(uses[block[0]], uses[block[1]]) < cap:
+            spot = Spot(block[:2], block[2], item.plate)
+            if all((b.limit, b.subject) in before for b in bench.broken([*rest, spot])):
                 return candidate
         raise Conflict("No other candidate of this recommendation is free. Ask for a new one.")
 
@@ -203,7 +217,8 @@ def block_of_item(item: BatchItem) -> Block:
     return item.compound_a_id, item.compound_b_id, item.cell_line_id
 
 
-def _choose(candidates: Sequence[dict[str, Any]], ranks: list[int] | None) -> list[dict[str, Any]]:
+def choose(candidates: Sequence[dict[str, Any]], ranks: list[int] | None) -> list[dict[str, Any]]:
+    """The candidates with these ranks, in that order; without ranks those of the batch."""
     if ranks is None:
         return [candidate for candidate in candidates if candidate["in_batch"]]
     by_rank = {candidate["rank"]: candidate for candidate in candidates}
@@ -220,9 +235,14 @@ def _choose(candidates: Sequence[dict[str, Any]], ranks: list[int] | None) -> li
     return [by_rank[rank] for rank in ranks]
 
 
-def _item(batch: Batch, position: int, candidate: dict[str, Any]) -> BatchItem:
+def _spot(item: BatchItem) -> Spot:
+    return Spot((item.compound_a_id, item.compound_b_id), item.cell_line_id, item.plate)
+
+
+def _item(batch: Batch, position: int, candidate: dict[str, Any], plate: int | None) -> BatchItem:
     first, second = sorted(candidate["compounds"], key=lambda compound: str(compound["id"]))
     predicted = ("mean", "sd", "q05", "q50", "q95", "hit_probability", "acquisition", "reason")
+    raw = candidate.get("raw_hit_probability")
     return BatchItem(
         id=new_id("itm"),
         batch_id=batch.id,
@@ -234,7 +254,11 @@ def _item(batch: Batch, position: int, candidate: dict[str, Any]) -> BatchItem:
         cell_line_id=candidate["cell_line"]["id"],
         doses_a_um=first["doses_um"],
         doses_b_um=second["doses_um"],
-        predicted={name: candidate[name] for name in predicted},
+        plate=plate,
+        predicted={
+            **{name: candidate[name] for name in predicted},
+            **({} if raw is None else {"raw_hit_probability": raw}),
+        },
         status="pending",
     )
 
@@ -242,14 +266,6 @@ def _item(batch: Batch, position: int, candidate: dict[str, Any]) -> BatchItem:
 def _is_banned(block: Block, marks: Marks) -> bool:
     """Whether people banned ``block``; a mark on it overrules one on the whole pair."""
     return (marks.get(block) or marks.get((block[0], block[1], None))) == "ban"
-
-
-def _uses(items: Sequence[BatchItem]) -> Counter[str]:
-    uses: Counter[str] = Counter()
-    for item in items:
-        if item.status == "pending":
-            uses.update([item.compound_a_id, item.compound_b_id])
-    return uses
 
 
 def _final_status(batch_status: str, has_results: bool) -> str:

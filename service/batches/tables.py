@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     CheckConstraint,
     ForeignKeyConstraint,
     Index,
+    LargeBinary,
     String,
     Text,
     UniqueConstraint,
@@ -29,6 +31,7 @@ class Recommendation(WorkspaceOwned, Base):
 
     __tablename__ = "recommendation"
     __audited__ = True
+    __audit_hidden__ = frozenset({"worlds", "curve"})
     __table_args__ = (
         ForeignKeyConstraint(
             ["workspace_id", "campaign_id"], ["campaign.workspace_id", "campaign.id"]
@@ -54,6 +57,18 @@ class Recommendation(WorkspaceOwned, Base):
     timings: Mapped[dict[str, Any]]
     candidates: Mapped[str] = mapped_column(String(80))
     table_artifact: Mapped[str] = mapped_column(String(80))
+    step: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    calibration: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    outlook: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    shortfall: Mapped[str | None] = mapped_column(Text)
+    solution: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    limits: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """The limits that the batch obeys, as numbers; see :mod:`service.batches.bench`."""
+    curve: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
+    """Hits by round, for the learning curve."""
+    worlds: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """Chance of a hit of each ranked candidate in each world; see
+    :mod:`service.batches.hit_counts`."""
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
@@ -126,6 +141,7 @@ class BatchItem(WorkspaceOwned, Base):
     cell_line_id: Mapped[str] = mapped_column(Identifier)
     doses_a_um: Mapped[list[Any]]
     doses_b_um: Mapped[list[Any]]
+    plate: Mapped[int | None]
     predicted: Mapped[dict[str, Any]]
     status: Mapped[str] = mapped_column(String(10), default="pending")
     created_at: Mapped[datetime] = mapped_column(default=utcnow)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from service.campaigns.laboratory import limits_of
 from service.campaigns.marks import MarkService, describe_mark
 from service.campaigns.schemas import (
     CampaignCellLineOut,
@@ -15,7 +16,6 @@ from service.campaigns.schemas import (
     CampaignPatch,
     CampaignSummaryOut,
     Learning,
-    Limits,
     MarkOut,
     MarksIn,
     MarksOut,
@@ -158,14 +158,15 @@ def _shared(campaign: Campaign) -> dict[str, Any]:
         "objective": Objective.model_validate(
             {"score": campaign.score, "hit_threshold": campaign.hit_threshold}
         ),
-        "limits": Limits(
-            batch_size=campaign.batch_size, max_per_compound=campaign.max_per_compound
-        ),
+        "limits": limits_of(campaign),
         "learning": Learning.model_validate(
             {
                 "model": campaign.model,
                 "acquisition": campaign.acquisition,
                 "kappa": campaign.kappa,
+                "xi": campaign.xi,
+                "top_k": campaign.top_k,
+                "rounds_planned": campaign.rounds_planned,
             }
         ),
         "note": campaign.note,

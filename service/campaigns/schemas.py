@@ -43,7 +43,26 @@ ModelName = Literal[
     "plain_networks",
     "stacked",
 ]
-AcquisitionName = Literal["hit_probability", "ucb", "greedy", "thompson", "random"]
+AcquisitionName = Literal[
+    "hit_probability",
+    "ucb",
+    "greedy",
+    "thompson",
+    "random",
+    "expected_improvement",
+    "probability_of_improvement",
+    "top_k",
+    "entropy",
+    "bald",
+    "hit_information",
+    "pdbal",
+    "joint_hit_coverage",
+    "joint_expected_best",
+    "joint_information",
+    "auto",
+]
+BlockShape = Literal["single", "matrix", "diagonal"]
+SingleAgents = Literal["elsewhere", "per_plate", "per_block"]
 Mark = Literal["pin", "ban"]
 
 Doses = Annotated[
@@ -108,13 +127,115 @@ class Objective(Body):
     )
 
 
-class Limits(Body):
-    """What one round may hold."""
+Count = Annotated[int, Field(ge=1, le=10_000)]
+Price = Annotated[FiniteFloat, Field(ge=0, le=1e12)]
+MAX_BATCH = 10_000
 
-    batch_size: int = Field(96, ge=1, le=10_000, description="Blocks (pair x cell line) a round.")
-    max_per_compound: int | None = Field(
-        None, ge=1, le=10_000, description="Most blocks of one batch that may hold one compound."
+
+class Limits(Body):
+    """What one round may hold, and what the laboratory can do. Null: no limit."""
+
+    batch_size: int = Field(
+        96,
+        ge=1,
+        le=MAX_BATCH,
+        description="Blocks (pair x cell line) a round. Where `plates` and what a plate holds are "
+        "given, these say how many.",
     )
+    max_per_compound: Count | None = Field(
+        None, description="Most blocks of one batch that may hold one compound."
+    )
+    min_compounds: Count | None = Field(None, description="Fewest distinct compounds of a batch.")
+    max_per_cell_line: Count | None = Field(
+        None, description="Most blocks of one batch in one cell line."
+    )
+    lines_in_batch: Count | None = Field(None, description="Most cell lines of one batch.")
+    plates: Count | None = Field(
+        None, description="Most plates of one batch; null: as many as it fills.", examples=[8]
+    )
+    blocks_per_plate: Count | None = Field(None, examples=[24])
+    compounds_per_plate: Annotated[int, Field(ge=2, le=10_000)] | None = Field(
+        None, description="Most distinct compounds on one plate.", examples=[12]
+    )
+    lines_per_plate: Count | None = Field(
+        None, description="Most cell lines on one plate.", examples=[1]
+    )
+    wells_per_plate: Count | None = Field(
+        None, description="With the shape of a block it says how many blocks a plate holds."
+    )
+    controls_per_plate: int = Field(0, ge=0, le=10_000, description="Wells kept for controls.")
+    block_shape: BlockShape = Field(
+        "single",
+        description="`single`: one dose pair, one well; `matrix`: doses x doses wells; "
+        "`diagonal`: one well a dose.",
+    )
+    block_doses: int = Field(1, ge=1, le=24, description="Doses of each compound in a block.")
+    replicates: int = Field(1, ge=1, le=100, description="Wells for each dose pair.")
+    single_agents: SingleAgents = Field(
+        "elsewhere", description="Where the compounds are measured alone: wells that plates lose."
+    )
+    never_together: list[Annotated[list[Name], Field(min_length=2, max_length=50)]] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="Compounds, by name or id, no two of which may meet on a plate; without "
+        "plates: in a block.",
+        examples=[[["Imatinib", "Vincristine"]]],
+    )
+    stock: dict[Name, Annotated[int, Field(ge=0, le=10_000)]] = Field(
+        default_factory=dict,
+        max_length=5000,
+        description="Compound, by name or id, to the most blocks there is substance for.",
+        examples=[{"Vincristine": 20}],
+    )
+    cost_per_block: Price = 0.0
+    cost_per_plate: Price = 0.0
+    cost_per_well: Price = Field(0.0, description="Of every filled well, controls included.")
+    budget: Price | None = Field(None, description="Most that a batch may cost; one currency.")
+
+    @model_validator(mode="after")
+    def _wells(self) -> Limits:
+        if self.block_shape == "single" and self.block_doses != 1:
+            raise ValueError("a single block has 1 dose; ask for a matrix or a diagonal")
+        if self.single_agents == "per_plate" and self.compounds_per_plate is None:
+            raise ValueError("single agents on each plate need compounds_per_plate")
+        if self.wells_per_plate is not None:
+            left = self.wells_per_plate - self.reserved_wells()
+            if left < self.wells_per_block():
+                raise ValueError(
+                    f"a plate of {self.wells_per_plate} wells keeps {self.reserved_wells()} for "
+                    f"controls and single agents; a block needs {self.wells_per_block()} more"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _plates(self) -> Limits:
+        per_plate = self.compounds_per_plate or self.lines_per_plate
+        if per_plate and self.plates is None and self.capacity() is None:
+            raise ValueError("name plates, blocks_per_plate or wells_per_plate as well")
+        if (self.plates or 0) * (self.capacity() or 0) > MAX_BATCH:
+            raise ValueError(f"these plates hold more than {MAX_BATCH} blocks; ask for fewer")
+        return self
+
+    def wells_per_block(self) -> int:
+        """Wells of one block, replicates and single agents of its own included."""
+        doses = self.block_doses
+        combined = {"single": 1, "matrix": doses**2, "diagonal": doses}[self.block_shape]
+        own = 2 * doses if self.single_agents == "per_block" else 0
+        return (combined + own) * self.replicates
+
+    def reserved_wells(self) -> int:
+        """Wells of a plate that hold no block."""
+        if self.single_agents != "per_plate":
+            return self.controls_per_plate
+        alone = (self.compounds_per_plate or 0) * (self.lines_per_plate or 1)
+        return self.controls_per_plate + alone * self.block_doses * self.replicates
+
+    def capacity(self) -> int | None:
+        """Most blocks on a plate; nothing where nobody said."""
+        if self.wells_per_plate is None:
+            return self.blocks_per_plate
+        fit = (self.wells_per_plate - self.reserved_wells()) // self.wells_per_block()
+        return fit if self.blocks_per_plate is None else min(fit, self.blocks_per_plate)
 
 
 class Learning(Body):
@@ -127,12 +248,30 @@ class Learning(Body):
     )
     acquisition: AcquisitionName = Field(
         "hit_probability",
-        description="What candidates are ranked by: the chance to be a hit (default), mean + "
-        "kappa x epistemic sd (`ucb`), the mean (`greedy`), one posterior draw per pick "
-        "(`thompson`), or chance (`random`).",
+        description="What candidates are ranked by: the chance to be a hit (default); mean + "
+        "kappa x epistemic sd (`ucb`); the mean (`greedy`); one posterior draw per pick "
+        "(`thompson`); size or chance of an improvement over the best measured score "
+        "(`expected_improvement`, `probability_of_improvement`); the chance to be among the best "
+        "of the pool (`top_k`); what a measurement would teach (`entropy`, `bald`, "
+        "`hit_information`, `pdbal`); a batch as a set, given what is in the lab: the chance of "
+        "at least one hit, the best it may hold, what it teaches (`joint_hit_coverage`, "
+        "`joint_expected_best`, `joint_information`); chance (`random`). `auto`: each round its "
+        "own, from exploring to finding, and the reason is kept with it.",
     )
     # Not Finite: a type's own bounds win over those that a field adds.
     kappa: FiniteFloat = Field(1.0, ge=0, le=100, description="Weight of uncertainty in `ucb`.")
+    xi: FiniteFloat = Field(
+        0.0, ge=0, le=1000, description="Improvement that does not count, in the score's unit."
+    )
+    top_k: int | None = Field(
+        None, ge=1, le=10_000, description="How many are the best in `top_k`; null: a batch."
+    )
+    rounds_planned: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Rounds that the campaign will have; `auto` explores less towards the last.",
+    )
 
 
 Pair = Annotated[

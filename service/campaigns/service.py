@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from service.campaigns.laboratory import lab_of
 from service.campaigns.repository import (
     CampaignCellLineRepository,
     CampaignCompoundRepository,
@@ -54,7 +56,7 @@ class CampaignService:
         campaign = Campaign(id=new_id("cam"), name=body.name, status=body.status, note=body.note)
         campaign.all_pairs = body.pairs is None
         _set_objective(campaign, body.objective)
-        _set_limits(campaign, body.limits)
+        _set_limits(campaign, body.limits, self._laboratory(body.limits, set(compound_ids)))
         _set_learning(campaign, body.learning)
         self.campaigns.add(campaign)
         self.session.flush()
@@ -68,6 +70,10 @@ class CampaignService:
     def patch(self, campaign: Campaign, change: CampaignPatch) -> Campaign:
         """Change a campaign; compounds, cell lines and pairs are only ever added."""
         self.require_not_closed(campaign)
+        # First, and once: every flush of a changed campaign would count as a version.
+        lab = None
+        if change.limits is not None:
+            lab = self._laboratory(change.limits, self._members_after(campaign, change))
         if change.status is not None and change.status != campaign.status:
             _check_transition(campaign.status, change.status)
             campaign.status = change.status
@@ -77,7 +83,7 @@ class CampaignService:
         if change.objective is not None:
             _set_objective(campaign, change.objective)
         if change.limits is not None:
-            _set_limits(campaign, change.limits)
+            _set_limits(campaign, change.limits, lab)
         if change.learning is not None:
             _set_learning(campaign, change.learning)
         campaign.updated_at = utcnow()
@@ -118,6 +124,23 @@ class CampaignService:
             NameDirectory("compound of the campaign", [r for r in aliases if r[2] in compounds]),
             NameDirectory("cell line of the campaign", [r for r in known if r[2] in lines]),
         )
+
+    def _laboratory(self, limits: Limits, members: set[str]) -> dict[str, Any] | None:
+        """What the laboratory can do, with the ids of ``members``."""
+        aliases = AliasRepository(self.session, self.unit.principal).everything()
+        rows = [row for row in aliases if row[2] in members]
+        errors: list[FieldError] = []
+        lab = lab_of(limits, NameDirectory("compound of the campaign", rows), errors)
+        _refuse(errors)
+        return lab
+
+    def _members_after(self, campaign: Campaign, change: CampaignPatch) -> set[str]:
+        """The compounds that the campaign will have."""
+        members = {row[0] for row in self.compounds.members(campaign.id)}
+        aliases = AliasRepository(self.session, self.unit.principal)
+        directory = NameDirectory("compound", aliases.everything())
+        added = (directory.resolve(item.compound) for item in change.add_compounds)
+        return members | {identifier for identifier in added if identifier is not None}
 
     def _extend(self, campaign: Campaign, change: CampaignPatch) -> None:
         if change.add_compounds:
@@ -225,13 +248,15 @@ def _set_objective(campaign: Campaign, objective: Objective) -> None:
     campaign.score, campaign.hit_threshold = objective.score, objective.hit_threshold
 
 
-def _set_limits(campaign: Campaign, limits: Limits) -> None:
+def _set_limits(campaign: Campaign, limits: Limits, lab: dict[str, Any] | None) -> None:
     campaign.batch_size, campaign.max_per_compound = limits.batch_size, limits.max_per_compound
+    campaign.lab = lab
 
 
 def _set_learning(campaign: Campaign, learning: Learning) -> None:
     campaign.model, campaign.acquisition = learning.model, learning.acquisition
-    campaign.kappa = learning.kappa
+    campaign.kappa, campaign.xi = learning.kappa, learning.xi
+    campaign.top_k, campaign.rounds_planned = learning.top_k, learning.rounds_planned
 
 
 def _check_transition(present: str, wanted: str) -> None:

@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     CheckConstraint,
     ForeignKeyConstraint,
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -41,6 +43,11 @@ class Campaign(Versioned, WorkspaceOwned, Base):
     kappa: Mapped[float]
     batch_size: Mapped[int]
     max_per_compound: Mapped[int | None]
+    xi: Mapped[float] = mapped_column(server_default=text("0"))
+    top_k: Mapped[int | None]
+    rounds_planned: Mapped[int | None]
+    lab: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What the laboratory can do beside the size of a batch and the cap per compound; ids."""
     all_pairs: Mapped[bool]
     note: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)

@@ -20,9 +20,13 @@ from service.learning.schemas import (
     PredictedItem,
     PredictIn,
     PredictionOut,
+    ReplayIn,
+    ReplayOut,
+    ReplayRound,
+    ReplaySummaryOut,
     TrainIn,
 )
-from service.learning.service import LearningService
+from service.learning.service import LearningService, describe_replay
 
 router = APIRouter(route_class=UnitRoute, tags=["learning"])
 
@@ -144,6 +148,70 @@ def get_prediction(
         rows = [_csv_row(PredictedItem.model_validate(item)) for item in prediction.items]
         return Response(csv_text(_CSV_HEADER, rows), media_type="text/csv; charset=utf-8")
     return PredictionOut.model_validate(prediction)
+
+
+@router.post(
+    "/campaigns/{campaign_id}/replays",
+    status_code=202,
+    dependencies=[needs(scopes.MODELS_RUN)],
+    responses=documented(NotFound, Conflict, Invalid),
+)
+def replay_campaign(campaign_id: str, body: ReplayIn, unit: UnitDep, response: Response) -> JobOut:
+    """Compare strategies on the campaign's own measured blocks, as if it began anew."""
+    service = LearningService(unit)
+    campaign = service.campaigns.campaigns.get(campaign_id)
+    return accepted(service.replay(campaign, body), response)
+
+
+@router.get(
+    "/campaigns/{campaign_id}/replays",
+    dependencies=[needs(scopes.READ)],
+    responses=documented(NotFound, Invalid),
+)
+def list_replays(
+    campaign_id: str, unit: UnitDep, page: PageDep, request: Request, response: Response
+) -> PageOut[ReplaySummaryOut]:
+    """The comparisons of a campaign, oldest first."""
+    service = LearningService(unit)
+    campaign = service.campaigns.campaigns.get(campaign_id)
+    rows = service.replays.page(page, service.replays.of_campaign(campaign.id))
+    return page_out(request, response, rows, ReplaySummaryOut.model_validate)
+
+
+@router.get(
+    "/replays/{replay_id}",
+    dependencies=[needs(scopes.READ)],
+    response_model=ReplayOut,
+    responses={
+        200: {"content": {"text/csv": {}}, "description": "What each strategy found by round."},
+        **documented(NotFound, Invalid),
+    },
+)
+def get_replay(
+    replay_id: str,
+    unit: UnitDep,
+    format: Annotated[Literal["json", "csv"], Query(description="How to write it.")] = "json",
+) -> ReplayOut | Response:
+    """What each strategy would have found, round by round, and paired tests between them."""
+    found = ReplayOut.model_validate(describe_replay(LearningService(unit).replays.get(replay_id)))
+    if format == "csv":
+        rows = [_replay_row(one.name, row) for one in found.strategies for row in one.rounds]
+        return Response(csv_text(_REPLAY_HEADER, rows), media_type="text/csv; charset=utf-8")
+    return found
+
+
+_SHARES = ("hits", "top_1", "top_5")
+_REPLAY_HEADER = ["strategy", "round", "measured", "measured_share"] + [
+    f"{name}{end}" for name in _SHARES for end in ("", "_low", "_high")
+]
+
+
+def _replay_row(strategy: str, row: ReplayRound) -> list[object]:
+    cells: list[object] = [strategy, row.round, row.measured, row.measured_share]
+    for name in _SHARES:
+        share = getattr(row, name)
+        cells += [share.mean, share.low, share.high]
+    return cells
 
 
 _NUMBERS = ["mean", "sd", "q05", "q50", "q95", "epistemic_sd", "observation_sd", "hit_probability"]

@@ -6,18 +6,23 @@ Imported by workers only.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load, save
 from sqlalchemy.orm import Session
 
 from models import rounds
+from models.bayes.predictive import Noise
 from models.rounds import Fitted, Prepared, RoundRules
-from models.screen import ScreenError
+from models.screen import Candidates, ScreenError
+from models.synergy.registry import ModelPosterior
 from service.kit.artifacts import ArtifactStore
 from service.kit.audit.recorder import AuditContext, attach
 from service.kit.auth.principal import Principal
@@ -36,6 +41,12 @@ def unit_of(ctx: JobContext, session: Session) -> Unit:
     principal = Principal.of_job(ctx.workspace_id, ctx.job_id)
     attach(session, AuditContext(principal, request_id=ctx.job_id))
     return Unit(session, principal, Parts(ctx.settings, ctx.database, ctx.artifacts))
+
+
+def round_rules(frozen: Mapping[str, Any]) -> RoundRules:
+    """The rules that a job was asked to follow, but for those of the laboratory: these name
+    compounds, and belong to whoever chooses a batch."""
+    return RoundRules(**{name: value for name, value in frozen.items() if name != "lab"})
 
 
 @dataclass
@@ -180,6 +191,15 @@ def load_fit(weights: str, metadata: str, artifacts: ArtifactStore, device: str)
     """The fit that was stored under these names."""
     description: dict[str, Any] = json.loads(artifacts.get(metadata))
     return rounds.load_fitted(load(artifacts.get(weights)), description, device)
+
+
+def draw_worlds(
+    posterior: ModelPosterior, at: Candidates, n: int, seed: int
+) -> tuple[NDArray[np.float64], Noise]:
+    """``(n, m)`` noise-free scores of ``at`` in ``n`` worlds, and the noise of a measurement."""
+    draws = posterior.draws(at, n, seed).cpu().numpy().astype(np.float64)
+    scale = posterior.noise_scale(at).cpu().numpy().astype(np.float64)
+    return draws, Noise(scale, posterior.noise_df)
 
 
 def describe_exclusions(prepared: Prepared, snapshot: Snapshot) -> list[dict[str, Any]]:

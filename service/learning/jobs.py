@@ -8,19 +8,18 @@ from sqlalchemy.orm import Session
 
 from service.kit.ids import new_id
 from service.kit.jobs import JobContext, JobFailed, handler, problem_dict
-from service.learning.repository import PredictionRepository
-from service.learning.service import PREDICT, TRAIN
-from service.learning.tables import Prediction
+from service.learning.repository import PredictionRepository, ReplayedCampaignRepository
+from service.learning.service import PREDICT, REPLAY, TRAIN
+from service.learning.tables import Prediction, ReplayedCampaign
 
 
 @handler(TRAIN, queue="train")
 def train(ctx: JobContext) -> dict[str, Any]:
     """Fit the campaign's model on everything measured so far."""
-    from models.rounds import RoundRules
-    from service.learning.fitting import Fitting, add_model, unit_of
+    from service.learning.fitting import Fitting, add_model, round_rules, unit_of
 
     campaign_id = str(ctx.campaign_id)
-    fitting = Fitting(ctx, campaign_id, RoundRules(**ctx.args["rules"]), ctx.args["seed"])
+    fitting = Fitting(ctx, campaign_id, round_rules(ctx.args["rules"]), ctx.args["seed"])
     columns = fitting.describe_model()
     if columns is None:
         detail = fitting.fitted.reason
@@ -54,5 +53,23 @@ def predict(ctx: JobContext) -> dict[str, Any]:
         PredictionRepository(session, unit.principal).add(prediction)
         session.flush()
         return {"prediction": f"/v1/predictions/{prediction.id}"}
+
+    return ctx.transaction("publish", publish)
+
+
+@handler(REPLAY, queue="train")
+def replay(ctx: JobContext) -> dict[str, Any]:
+    """Compare strategies on what the campaign has measured."""
+    from service.learning.fitting import unit_of
+    from service.learning.past_rounds import ReplayJob
+
+    columns = ReplayJob(ctx).run()
+
+    def publish(session: Session) -> dict[str, Any]:
+        unit = unit_of(ctx, session)
+        made = ReplayedCampaign(id=new_id("rpl"), **columns)
+        ReplayedCampaignRepository(session, unit.principal).add(made)
+        session.flush()
+        return {"replay": f"/v1/replays/{made.id}"}
 
     return ctx.transaction("publish", publish)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy import Select
 
 from service.kit.repository import Repository
-from service.learning.tables import FittedModel, Prediction
+from service.learning.tables import FittedModel, Prediction, ReplayedCampaign
 
 
 class FittedModelRepository(Repository[FittedModel]):
@@ -28,6 +28,14 @@ class PredictionRepository(Repository[Prediction]):
 
     def of_campaign(self, campaign_id: str) -> Select[Prediction]:
         return self.readable().where(Prediction.campaign_id == campaign_id)
+
+
+class ReplayedCampaignRepository(Repository[ReplayedCampaign]):
+    entity = ReplayedCampaign
+    noun = "replay"
+
+    def of_campaign(self, campaign_id: str) -> Select[ReplayedCampaign]:
+        return self.readable().where(ReplayedCampaign.campaign_id == campaign_id)
 
 
 def artifacts_in_use(models: Iterator[FittedModel]) -> set[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from service.campaigns.schemas import AcquisitionName, ModelName
 from service.kit.schemas import Body, Dose, IdText, Name, Out
 
 
@@ -97,3 +98,71 @@ class PredictionOut(Out):
     job_id: str
     items: list[PredictedItem]
     created_at: datetime
+
+
+class ReplayIn(Body):
+    """Strategies to compare on what the campaign has measured: every model with every
+    acquisition. Null: the campaign's own, and chance."""
+
+    models: list[ModelName] | None = Field(None, min_length=1, max_length=6)
+    acquisitions: list[AcquisitionName] | None = Field(
+        None, min_length=1, max_length=8, examples=[["hit_probability", "ucb", "random"]]
+    )
+    initial: int = Field(
+        10, ge=2, le=10_000, description="Random blocks that each one begins with."
+    )
+    batch: int = Field(5, ge=1, le=10_000, description="Blocks a round.")
+    rounds: int = Field(5, ge=1, le=50)
+    seeds: int = Field(3, ge=1, le=20, description="Campaigns of each strategy.")
+    seed: int | None = Field(None, ge=0, lt=2**31, description="Null: one is drawn and stored.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> ReplayIn:
+        for name in ("models", "acquisitions"):
+            given = getattr(self, name) or []
+            if len(set(given)) < len(given):
+                raise ValueError(f"{name} names one twice; keep one")
+        return self
+
+
+class Interval(Out):
+    """Over campaigns; null where there is nothing to say."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+class ReplayRound(Out):
+    round: int = Field(description="0: the random blocks that each campaign begins with.")
+    measured: float = Field(description="Blocks so far.")
+    measured_share: float = Field(description="Of all; what chance finds of anything.")
+    hits: Interval = Field(description="Share of all hits found so far.")
+    top_1: Interval = Field(description="Share of the best 1 % found so far.")
+    top_5: Interval
+
+
+class ReplayStrategy(Out):
+    name: str
+    model: str | None = Field(description="Null for chance.")
+    acquisition: str
+    rounds: list[ReplayRound]
+    area: dict[str, Interval] = Field(description="Mean of each share over the rounds.")
+    against: dict[str, Any] = Field(description="Paired tests against each other strategy.")
+    calibration: dict[str, Any] = Field(description="Promised hits of its batches against found.")
+    seconds: dict[str, Any]
+
+
+class ReplaySummaryOut(Out):
+    id: str
+    campaign_id: str
+    job_id: str
+    asked: dict[str, Any]
+    n_blocks: int = Field(description="Measured blocks with a score: all that could be found.")
+    snapshot: str
+    created_at: datetime
+
+
+class ReplayOut(ReplaySummaryOut):
+    strategies: list[ReplayStrategy]
+    failed: dict[str, str] = Field(description="Campaigns that could not be played, and why.")

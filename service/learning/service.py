@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from service.assays.repository import MeasurementRepository
 from service.campaigns.service import CampaignService
 from service.campaigns.tables import Campaign
 from service.kit.audit.recorder import record
@@ -15,11 +16,17 @@ from service.kit.jobs.tables import Job
 from service.kit.names import NameDirectory
 from service.kit.problems import Conflict, FieldError, Invalid
 from service.kit.unit import Unit
-from service.learning.repository import FittedModelRepository, PredictionRepository
-from service.learning.schemas import AskedItem, PredictIn
-from service.learning.tables import FittedModel
+from service.learning.repository import (
+    FittedModelRepository,
+    PredictionRepository,
+    ReplayedCampaignRepository,
+)
+from service.learning.schemas import AskedItem, PredictIn, ReplayIn
+from service.learning.tables import FittedModel, ReplayedCampaign
 
-TRAIN, PREDICT = "train", "predict"
+TRAIN, PREDICT, REPLAY = "train", "predict", "replay"
+FEWEST_REPLAYED = 40
+"""Measured blocks: with fewer, chance decides which strategy looks better."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,11 @@ def rules_of(campaign: Campaign) -> dict[str, Any]:
         "max_per_compound": campaign.max_per_compound,
         "acquisition": campaign.acquisition,
         "kappa": campaign.kappa,
+        "xi": campaign.xi,
+        "top_k": campaign.top_k,
+        "rounds_planned": campaign.rounds_planned,
         "model": campaign.model,
+        "lab": campaign.lab,
     }
 
 
@@ -59,6 +70,7 @@ class LearningService:
         self.campaigns = CampaignService(unit)
         self.models = FittedModelRepository(unit.session, unit.principal)
         self.predictions = PredictionRepository(unit.session, unit.principal)
+        self.replays = ReplayedCampaignRepository(unit.session, unit.principal)
 
     def train(self, campaign: Campaign, seed: int | None) -> Job:
         """Ask for a model of everything measured so far."""
@@ -76,6 +88,27 @@ class LearningService:
         )
         args = {"model_id": model.id, "question": question, "hit_threshold": campaign.hit_threshold}
         return request_job(self.unit, PREDICT, campaign, args)
+
+    def replay(self, campaign: Campaign, body: ReplayIn) -> Job:
+        """Ask for a comparison of strategies on what was measured so far."""
+        measurements = MeasurementRepository(self.session, self.unit.principal)
+        measured = len(measurements.measured_blocks(campaign.id))
+        if measured < FEWEST_REPLAYED:
+            raise Conflict(
+                f"{measured} blocks are measured, a replay needs {FEWEST_REPLAYED}: with fewer, "
+                f"chance decides. Measure more, then ask again."
+            )
+        if body.initial + body.batch > measured:
+            message = (
+                f"{body.initial} first blocks and a batch of {body.batch} are more than the "
+                f"{measured} measured ones; ask for fewer."
+            )
+            raise Invalid(message, errors=[_field("initial", message)])
+        asked = body.model_dump(exclude={"seed"})
+        asked["models"] = body.models or [campaign.model]
+        asked["acquisitions"] = body.acquisitions or _beside_chance(campaign.acquisition)
+        args = {"rules": rules_of(campaign), "seed": draw_seed(body.seed), "asked": asked}
+        return request_job(self.unit, REPLAY, campaign, args)
 
     def _model(self, campaign: Campaign, model_id: str | None) -> FittedModel:
         if model_id is not None:
@@ -130,6 +163,46 @@ def resolve_items(
     if errors:
         raise Invalid(errors[0].message, errors=errors)
     return resolved
+
+
+def describe_replay(replay: ReplayedCampaign) -> dict[str, Any]:
+    """The report as a table by round, strategy by strategy."""
+    report = replay.report
+    strategies = [
+        {
+            "name": name,
+            "model": entry["definition"]["model"] if name != "random" else None,
+            "acquisition": entry["definition"]["acquisition"],
+            "rounds": _by_round(entry["summary"]),
+            **{part: entry["summary"][part] for part in ("area", "calibration", "seconds")},
+            "against": entry["against"],
+        }
+        for name, entry in report["strategies"].items()
+    ]
+    columns = ("id", "campaign_id", "job_id", "asked", "n_blocks", "snapshot", "created_at")
+    kept = {name: getattr(replay, name) for name in columns}
+    return {**kept, "strategies": strategies, "failed": report["failed"]}
+
+
+def _by_round(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    curves = {name: summary["curves"][name] for name in ("hits", "top_1", "top_5")}
+    return [
+        {
+            "round": number,
+            "measured": measured,
+            "measured_share": summary["measured_share"][number],
+            **{name: curve[number] for name, curve in curves.items()},
+        }
+        for number, measured in enumerate(summary["measured"])
+    ]
+
+
+def _beside_chance(acquisition: str) -> list[str]:
+    return list(dict.fromkeys([acquisition, "random"]))
+
+
+def _field(name: str, message: str) -> FieldError:
+    return FieldError(code=name, message=message, pointer=f"/{name}")
 
 
 def _check_item(errors: list[FieldError], row: int, item: AskedItem, ids: list[str | None]) -> None:

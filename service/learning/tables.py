@@ -65,3 +65,21 @@ class Prediction(WorkspaceOwned, Base):
     n_items: Mapped[int]
     items: Mapped[list[Any]] = mapped_column(JSON, deferred=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class ReplayedCampaign(WorkspaceOwned, Base):
+    """Strategies compared on what a campaign has measured."""
+
+    __tablename__ = "replayed_campaign"
+    __audited__ = True
+    __audit_hidden__ = frozenset({"report"})
+    __table_args__ = (_campaign(), UniqueConstraint("job_id"))
+
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    campaign_id: Mapped[str] = mapped_column(Identifier, index=True)
+    job_id: Mapped[str] = mapped_column(Identifier)
+    asked: Mapped[dict[str, Any]]
+    n_blocks: Mapped[int]
+    snapshot: Mapped[str] = mapped_column(String(80))
+    report: Mapped[dict[str, Any]] = mapped_column(JSON, deferred=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
+from models.acquisition.lab_rules import SHAPES, SINGLE_AGENTS
 from models.acquisition.rules import OFFERED
 from models.pharmacology.score_rules import SCORES
 from models.synergy.registry import AUTO, MODELS
@@ -25,6 +26,8 @@ from service.settings import Settings
 PAIRS = {
     "scores": (get_args(campaigns.ScoreName), SCORES),
     "acquisitions": (get_args(campaigns.AcquisitionName), OFFERED),
+    "block shapes": (get_args(campaigns.BlockShape), SHAPES),
+    "single agents": (get_args(campaigns.SingleAgents), SINGLE_AGENTS),
     "models": (get_args(campaigns.ModelName), {AUTO, *MODELS}),
     "campaign statuses": (get_args(campaigns.Status), CAMPAIGN_STATUSES),
     "item statuses": (get_args(BatchItemOut.model_fields["status"].annotation), ITEM_STATUSES),

@@ -17,7 +17,7 @@ from service.kit.auth.tables import ApiKey
 from service.kit.database import Database, dump_json, utcnow
 from service.kit.ids import new_id
 from service.kit.jobs import Job
-from service.learning.tables import FittedModel, Prediction
+from service.learning.tables import FittedModel, Prediction, ReplayedCampaign
 from tests.contract.live import LiveServer
 
 COMPOUNDS = ("Imatinib", "Vincristine", "Lapatinib", "Vorinostat")
@@ -49,6 +49,7 @@ class Seeder:
         known = {**names, "campaign_id": campaigns[:1], "spare_campaign_id": campaigns[1:]}
         known |= self._assays(campaigns[0]) | self._learned(campaigns[0], names)
         known |= self._accepted(campaigns[0], known["recommendation_id"][0])
+        known["rank"] = ["1", "2", "4", "7"]
         known["key_id"] = [self._key(), self._key()]
         known["spare_job_id"] = [
             self._post(f"/v1/campaigns/{campaigns[0]}/recommendations", {})["id"] for _ in range(9)
@@ -96,8 +97,9 @@ class Seeder:
         recommendation = _recommendation(owned, jobs[0].id, model.id, self._put_json(ranked))
         recommendation.table_artifact = self.artifacts.put(parquet_of(ranked), "parquet")
         prediction = _prediction(owned, jobs[1].id, model.id)
+        replay = _replay(owned, jobs[0].id)
         with self.database.writing() as session:
-            for row in (*jobs, model, recommendation, prediction):
+            for row in (*jobs, model, recommendation, prediction, replay):
                 session.add(row)
                 session.flush()
         return {
@@ -105,6 +107,7 @@ class Seeder:
             "model_id": [model.id],
             "recommendation_id": [recommendation.id],
             "prediction_id": [prediction.id],
+            "replay_id": [replay.id],
         }
 
     def _accepted(self, campaign_id: str, recommendation_id: str) -> Known:
@@ -203,6 +206,29 @@ def _prediction(owned: dict[str, str], job_id: str, model_id: str) -> Prediction
         model_id=model_id,
         n_items=1,
         items=[{**item, **numbers, "observation_sd": 0.5}],
+    )
+
+
+def _replay(owned: dict[str, str], job_id: str) -> ReplayedCampaign:
+    share = {"mean": 0.5, "low": None, "high": None}
+    summary = {
+        "measured": [10.0],
+        "measured_share": [0.25],
+        "curves": {key: [share] for key in ("hits", "top_1", "top_5")},
+        "area": {"hits": share},
+        "calibration": {},
+        "seconds": {},
+    }
+    definition = {"model": "plain_gp", "acquisition": "greedy"}
+    entry = {"definition": definition, "summary": summary, "against": {}}
+    return ReplayedCampaign(
+        **owned,
+        id=new_id("rpl"),
+        job_id=job_id,
+        asked={},
+        n_blocks=40,
+        snapshot="written by hand",
+        report={"strategies": {"plain_gp+greedy": entry}, "failed": {}},
     )
 
 

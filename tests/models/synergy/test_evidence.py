@@ -28,6 +28,7 @@ def test_the_report_says_everything_and_json_can_hold_it() -> None:
     assert report["convergence"] == {"kind": "exact", "rows": 144}
     assert 0.9 < report["noise_ceiling"]["pearson"] < 1.0
     assert report["recalibration"]["applied"] is False
+    assert report["hit_forecast"] is None
     assert found.log_density.mean() == pytest.approx(report["model"]["elpd"], abs=1e-5)
 
 
@@ -85,3 +86,24 @@ def test_few_blocks_give_nulls_and_no_recalibration() -> None:
 def test_it_stops_when_asked() -> None:
     with pytest.raises(Stopped):
         measure_evidence(Ridge(), linear_training(), seed=0, should_stop=lambda: True)
+
+
+def test_chances_of_held_out_hits_are_kept() -> None:
+    data = linear_training()
+    threshold = float(np.quantile(data.blocks.score, 0.7))
+    report = measure_evidence(Ridge(), data, seed=3, hit_threshold=threshold).report
+    kept = report["hit_forecast"]
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert kept["threshold"] == threshold
+    chance, hit = np.array(kept["chance"]), np.array(kept["hit"])
+    score = data.sorted().blocks.score[split_rows(len(data.blocks), 3)[1]]
+    assert np.array_equal(hit, score > threshold)
+    assert len(chance) == report["n_held_out"]
+    # The model is right: hits are as many as promised, and where they were promised.
+    assert chance.sum() == pytest.approx(hit.sum(), abs=4 * np.sqrt((chance * (1 - chance)).sum()))
+    assert chance[hit == 1].mean() > chance[hit == 0].mean() + 0.4
+    other = measure_evidence(Ridge(), data, seed=3).report
+    ignored = ("hit_forecast", "seconds")
+    assert {k: v for k, v in other.items() if k not in ignored} == {
+        k: v for k, v in report.items() if k not in ignored
+    }

@@ -82,7 +82,10 @@ class TestChanging:
         }
         response = change(lab, campaign, **body)
         changed = lab.ok(response)
-        assert {name: changed[name] for name in body} == body
+        for name in ("name", "note", "objective"):
+            assert changed[name] == body[name]
+        for name in ("limits", "learning"):
+            assert {key: changed[name][key] for key in body[name]} == body[name]
         assert (changed["version"], response.headers["etag"]) == (2, '"2"')
         assert changed["updated_at"] > campaign["updated_at"]
         assert lab.ok(lab.get(path(campaign))) == changed
