@@ -166,6 +166,8 @@ class _Words:
         for row in np.flatnonzero(self.problem.pinned).tolist():
             a, b = (int(c) for c in self.problem.compound_ids[self.problem.pair[row]])
             pin = f"candidate {self.problem.origin[row]} is pinned: it needs {self._both(a, b)}"
+            if self.names is not None:
+                pin = f"{self._one(a)} + {self._one(b)} is pinned"
             for compound in (a, b):
                 if (self.rules.stock or {}).get(compound) == 0:
                     return pin, f"there is no stock of {self._one(compound)}"
@@ -191,13 +193,22 @@ class _Words:
         """The pinned rows and the rules that they cannot meet together."""
         pair = self.problem.compound_ids[self.problem.pair[pins]]
         compounds, lines = np.unique(pair), np.unique(self.problem.line[pins])
-        rows = sorted(int(row) for row in self.problem.origin[pins])
-        shown = ", ".join(map(str, rows[:_SHOWN])) + " ..." * (len(rows) > _SHOWN)
         head = (
             f"the pinned candidates need {_count(len(compounds), 'compound')} in "
-            f"{_count(len(lines), 'cell line')} and {_count(len(rows), 'block')} (rows {shown})"
+            f"{_count(len(lines), 'cell line')} and {_count(len(pins), 'block')} "
+            f"({self._which(pins, pair)})"
         )
         return head, *(self._rule(name, compounds, pair) for name in needed)
+
+    def _which(self, pins: IntArray, pair: IntArray) -> str:
+        """The first few pinned pairs by name, or rows of the pool where there are no names."""
+        if self.names is None:
+            every = [str(row) for row in sorted(self.problem.origin[pins].tolist())]
+        else:
+            named = [f"{self._one(int(a))} + {self._one(int(b))}" for a, b in pair]
+            every = list(dict.fromkeys(named))
+        shown = ", ".join(every[:_SHOWN]) + " ..." * (len(every) > _SHOWN)
+        return f"rows {shown}" if self.names is None else shown
 
     def _rule(self, name: str, compounds: IntArray, pair: IntArray) -> str:
         rules, limits = self.rules, self.problem.limits

@@ -70,11 +70,14 @@ def test_compounds_that_must_not_meet() -> None:
     rules = replace(RULES, never_together=((0, 2),))
     found = conflict(chain(2), rules, [0, 1], names=["A", "B", "C", "D"])
     assert "A and C must not meet on a plate" in found
+    assert found[0].endswith("2 blocks (A + B, C + D)")
     own = conflict(chain(2), replace(RULES, never_together=((0, 1),)), [0])
     assert own == (
         "candidate 0 is pinned: it needs compound 0 and compound 1",
         "compound 0 and compound 1 must not meet",
     )
+    apart = replace(RULES, never_together=((0, 1),))
+    assert conflict(chain(2), apart, [0], names=["A", "B", "C", "D"])[0] == "A + B is pinned"
 
 
 def test_stock_and_caps() -> None:
