@@ -168,9 +168,9 @@ class RecommendJob:
             "n_pool": int(np.sum(usable)),
             "n_ranked": len(candidates),
             "n_batch": int(np.sum(ranked.in_batch)),
-            "step": scores.step or None,
-            "calibration": scores.calibration,
-            "outlook": scores.outlook,
+            "step": _short(scores.step) or None,
+            "calibration": _short(scores.calibration),
+            "outlook": _short(scores.outlook),
             "shortfall": self._named(ranked.shortfall) or None,
             "solution": _solution(ranked),
             "limits": limits_of(self.rules),
@@ -393,6 +393,15 @@ def _hits_left(outlook: Mapping[str, Any] | None, blocks: int) -> Any:
     middles = [(step + 0.5) / STEPS for step in range(STEPS)]
     values = [left["expected"] + sd * normal.inv_cdf(middle) for middle in middles]
     return np.clip(np.rint(values), 0, blocks).astype(np.int64)
+
+
+def _short(value: Any) -> Any:
+    """The same JSON with the numbers of :func:`_number`."""
+    if isinstance(value, Mapping):
+        return {key: _short(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_short(one) for one in value]
+    return _number(value) if isinstance(value, float) else value
 
 
 def _number(value: Any) -> float:

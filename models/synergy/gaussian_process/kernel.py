@@ -10,8 +10,8 @@ responses),
           line effects        H(l, m)
         + additive            S(al, cm) + S(bl, dm) + S(al, dm) + S(bl, cm),
                               S = sum over R^0/1 x C x H of weight x product
-        + curve shifts        S'(al, cm) v(bl) v(dm) + ...,   S' like S: where a compound kills more
-                              than its curve says, Bliss moves by that times what the other leaves
+        + curve shifts        1[al = cm] v(bl) v(dm) + ...:  where a compound kills more than its
+                              curve says, Bliss moves by that times what the other leaves
         + response product    M(al, cm) M(bl, dm) + M(al, dm) M(bl, cm),   M = C' R
         + pair product        [P(a, c) P(b, d) + P(a, d) P(b, c)] H'(l, m),   P = C'',
                               H' = H + learned factors of lines
@@ -56,7 +56,7 @@ START = {
     "line": 0.005,
     "additive": 0.003,
     "additive_response": 0.15,
-    "scaled": 0.004,
+    "shift": 0.02,
     "response": 0.12,
     "pair": 0.11,
     "pair_line": 0.09,
@@ -156,7 +156,7 @@ class Kernel(nn.Module):
         self.log_length = nn.Parameter(_start("length", features))
         self.log_line = nn.Parameter(_start("line", len(LINE_KERNELS)))
         self.log_additive = nn.Parameter(additive)
-        self.log_scaled = nn.Parameter(_start("scaled", len(ADDITIVE_TERMS)))
+        self.log_shift = nn.Parameter(_start("shift", 1))
         self.log_response = nn.Parameter(_start("response", len(COMPOUND_KERNELS)))
         self.log_pair = nn.Parameter(_start("pair", len(COMPOUND_KERNELS) - 1))
         self.log_pair_line = nn.Parameter(_start("pair_line", len(LINE_KERNELS)))
@@ -176,15 +176,12 @@ class Kernel(nn.Module):
         """``(len(first), len(second))`` covariances of noise-free standardised scores."""
         rows, at_a, at_b = _cells(first)
         columns, at_c, at_d = _cells(second)
-        additive, scaled, response = self._cell_matrices(rows, columns, tables)
+        additive, response = self._cell_matrices(rows, columns, tables)
         lines = mixture(self.log_line, tables.lines)
         total = _gather(lines, first.line, second.line)
         sums = additive[at_a] + additive[at_b]
         total = total + (_columns(sums, at_c) + _columns(sums, at_d))
-        v_a, v_b = left_over(first, tables)
-        v_c, v_d = left_over(second, tables)
-        shifts = v_b[:, None] * scaled[at_a] + v_a[:, None] * scaled[at_b]
-        total = total + (_columns(shifts, at_c) * v_d + _columns(shifts, at_d) * v_c)
+        total = total + torch.exp(self.log_shift) * _shared_shift(first, second, tables)
         left, right = response[at_a], response[at_b]
         total = total + _symmetric_product(left, right, at_c, at_d)
         pairs = mixture(self.log_pair, tables.compounds[1:])
@@ -220,16 +217,15 @@ class Kernel(nn.Module):
 
     def _cell_matrices(
         self, rows: Tensor, columns: Tensor, tables: Tables
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """S, S' and M between two lists of cells."""
+    ) -> tuple[Tensor, Tensor]:
+        """S and M between two lists of cells."""
         lines = tables.n_cell_lines
         a, c = (cells.div(lines, rounding_mode="floor") for cells in (rows, columns))
         radial = self.radial(tables.responses[rows], tables.responses[columns])
         compounds = tables.compounds[:, a][:, :, c]
         contexts = tables.lines[:, rows % lines][:, :, columns % lines]
         additive = _cell_sum(self.log_additive, compounds, contexts, radial)
-        scaled = _cell_sum(self.log_scaled, compounds, contexts, radial)
-        return additive, scaled, mixture(self.log_response, compounds) * radial
+        return additive, mixture(self.log_response, compounds) * radial
 
     def radial(self, first: Tensor, second: Tensor) -> Tensor:
         """Squared exponential with a length scale for each feature, mean over features."""
@@ -250,6 +246,17 @@ def bliss_shift(rows: Rows, tables: Tables) -> Tensor:
 def left_over(rows: Rows, tables: Tables) -> tuple[Tensor, Tensor]:
     """``(m,)`` each: twice the mean fitted viability of either compound, about 1 on average."""
     return 2.0 * tables.level[rows.cell_a], 2.0 * tables.level[rows.cell_b]
+
+
+def _shared_shift(first: Rows, second: Rows, tables: Tables) -> Tensor:
+    """What two blocks have in common where a curve both rest on is wrong, for unit variance."""
+    v_a, v_b = left_over(first, tables)
+    v_c, v_d = left_over(second, tables)
+    total = torch.zeros(len(first), len(second), device=tables.level.device)
+    for cell, other in ((first.cell_a, v_b), (first.cell_b, v_a)):
+        both = (cell[:, None] == second.cell_a) * v_d + (cell[:, None] == second.cell_b) * v_c
+        total = total + other[:, None] * both
+    return total
 
 
 def _cell_sum(log_weights: Tensor, compounds: Tensor, contexts: Tensor, radial: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ class PriorDraws:
             for start in range(0, n, DRAWS_AT_ONCE)
         ]
         self._cell = torch.cat([part[0] for part in parts], dim=1)
-        self._shifts = torch.cat([part[2] for part in parts], dim=1)
+        cells = tables.n_compounds * tables.n_cell_lines
+        self._shifts = math.exp(0.5 * float(kernel.log_shift)) * self._normal(cells, n)
         self._response = tuple(torch.cat([p[1][k] for p in parts], dim=1) for k in (0, 1))
         self._pair = self._pairs(kernel)
         self._plate = self._plates(kernel)
@@ -73,32 +74,26 @@ class PriorDraws:
             total = total + scale * _crossed(left, right, rows.a, rows.b, lines[line])
         return total
 
-    def _cells(self, kernel: Kernel, n: int) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
-        """Additive part ``(cells, n)``, both factors of the response product and the curve shifts
-        ``(cells, n)`` of ``n`` draws."""
-        additive = self._additive(kernel, kernel.log_additive, n)
-        compounds = mixture(kernel.log_response, self.tables.compounds)
-        factors = (
-            self._spread(self._of(compounds, n * FEATURES), n) * self._waves(kernel, n),
-            self._spread(self._of(compounds, n * FEATURES), n) * self._waves(kernel, n),
-        )
-        return additive, factors, self._additive(kernel, kernel.log_scaled, n)
-
-    def _additive(self, kernel: Kernel, log_weights: Tensor, n: int) -> Tensor:
-        """``(cells, n)`` draws of a sum over ``ADDITIVE_TERMS``."""
+    def _cells(self, kernel: Kernel, n: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Additive part ``(cells, n)`` and both factors of the response product of ``n`` draws."""
         tables = self.tables
         plain = torch.zeros(n, tables.n_compounds, tables.n_cell_lines, device=self._device)
         curved = torch.zeros(n * FEATURES, *plain.shape[1:], device=self._device)
         for weight, (curve, compound, line) in zip(
-            torch.exp(0.5 * log_weights).tolist(), ADDITIVE_TERMS, strict=True
+            torch.exp(0.5 * kernel.log_additive).tolist(), ADDITIVE_TERMS, strict=True
         ):
             table = curved if curve else plain
             z = self._normal(*table.shape)
             left, right = _root(tables.compounds[compound]), _root(tables.lines[line])
             table += weight * (left @ z @ right.T)
+        waves = self._waves(kernel, n)
         flat = curved.reshape(n, FEATURES, -1).permute(2, 0, 1)
-        wave = (flat * self._waves(kernel, n)).mean(2) * math.sqrt(FEATURES)
-        return (plain.reshape(n, -1).T + wave).contiguous()
+        additive = plain.reshape(n, -1).T + (flat * waves).mean(2) * math.sqrt(FEATURES)
+        compounds = mixture(kernel.log_response, tables.compounds)
+        return additive.contiguous(), (
+            self._spread(self._of(compounds, n * FEATURES), n) * self._waves(kernel, n),
+            self._spread(self._of(compounds, n * FEATURES), n) * self._waves(kernel, n),
+        )
 
     def _waves(self, kernel: Kernel, n: int) -> Tensor:
         """``(cells, n, features)`` random Fourier features of variance 1 with covariance R."""
