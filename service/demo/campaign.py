@@ -169,7 +169,8 @@ class Player:
             running = self.api.patch(path, answer.headers["ETag"], {"status": "running"})
             blocks = [self._block_of(item) for item in batch["items"]]
             short = self.plan.batch - len(blocks)
-            missing = f" ({short} fewer than asked for: the limits allow no more)" if short else ""
+            why = recommendation.get("shortfall") or "the limits allow no more"
+            missing = f" ({short} fewer than asked for: {why})" if short else ""
             step.result = f"batch of {len(blocks)} accepted and in the lab{missing}"
         with self.show.step("measuring") as step:
             stored = self._submit(self.lab.measure(blocks))

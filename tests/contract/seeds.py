@@ -97,7 +97,7 @@ class Seeder:
         recommendation = _recommendation(owned, jobs[0].id, model.id, self._put_json(ranked))
         recommendation.table_artifact = self.artifacts.put(parquet_of(ranked), "parquet")
         prediction = _prediction(owned, jobs[1].id, model.id)
-        replay = _replay(owned, jobs[0].id)
+        replay = replayed_campaign(owned, jobs[0].id)
         with self.database.writing() as session:
             for row in (*jobs, model, recommendation, prediction, replay):
                 session.add(row)
@@ -209,7 +209,8 @@ def _prediction(owned: dict[str, str], job_id: str, model_id: str) -> Prediction
     )
 
 
-def _replay(owned: dict[str, str], job_id: str) -> ReplayedCampaign:
+def replayed_campaign(owned: dict[str, str], job_id: str) -> ReplayedCampaign:
+    """A replay of one round as a worker would have stored it."""
     share = {"mean": 0.5, "low": None, "high": None}
     summary = {
         "measured": [10.0],

@@ -82,8 +82,6 @@ def test_a_campaign_from_start_to_stop_and_another_in_the_same_folder(tmp_path: 
         "3 cell lines registered, 24 features each",
         "16 random blocks measured and submitted, 144 wells",
         "Round 2 of 2",
-        "batch of 8 accepted and in the lab",
-        "8 blocks measured, 72 wells submitted, batch done",
         "Compounds + cell line ",
         "service stopped",
         f"nextround serve --data-dir {folder}",

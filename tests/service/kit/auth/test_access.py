@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.kit.auth.scopes import DESCRIPTIONS
+from tests.contract.seeds import replayed_campaign
 from tests.lab import PAIR_HEADER
 from tests.service.learning.bench import short_training, start_campaign
 
@@ -29,7 +30,8 @@ class Operation:
         return self.name.split()[0]
 
     def path(self, ids: dict[str, str]) -> str:
-        return re.sub(r"\{(\w+)\}", lambda match: ids[match[1]], self.name.split()[1])
+        known = {"rank": "1", **ids}
+        return re.sub(r"\{(\w+)\}", lambda match: known[match[1]], self.name.split()[1])
 
     def send(self, http: Any, ids: dict[str, str], headers: dict[str, str] | None = None) -> Any:
         given = {"If-Match": "*", **(headers or {})}
@@ -75,9 +77,16 @@ OPERATIONS = [
     Operation("POST /v1/campaigns/{campaign_id}/predictions", "models:run", {
         "items": [{"cell_line": "X", "doses": [{"compound": "A", "dose_um": 1.0}]}]}),
     Operation("GET /v1/predictions/{prediction_id}", "read"),
+    Operation("POST /v1/campaigns/{campaign_id}/replays", "models:run", {}),
+    Operation("GET /v1/campaigns/{campaign_id}/replays", "read"),
+    Operation("GET /v1/replays/{replay_id}", "read"),
     Operation("POST /v1/campaigns/{campaign_id}/recommendations", "models:run", {}),
     Operation("GET /v1/campaigns/{campaign_id}/recommendations", "read"),
     Operation("GET /v1/recommendations/{recommendation_id}", "read"),
+    Operation("GET /v1/recommendations/{recommendation_id}/candidates/{rank}/why", "read"),
+    Operation("GET /v1/recommendations/{recommendation_id}/candidates/{rank}/alternatives", "read"),
+    Operation("POST /v1/recommendations/{recommendation_id}/dry-run", "read", {"ranks": [1]}),
+    Operation("GET /v1/campaigns/{campaign_id}/learning-curve", "read"),
     Operation("POST /v1/campaigns/{campaign_id}/batches", "batches:write", {
         "recommendation_id": f"rec_{NOWHERE}"}),
     Operation("GET /v1/campaigns/{campaign_id}/batches", "read"),
@@ -98,7 +107,7 @@ NOUNS = {
     "compound_id": "cmp", "cell_line_id": "cel", "campaign_id": "cam", "mark_id": "mrk",
     "submission_id": "smn", "measurement_id": "mea", "model_id": "mdl", "prediction_id": "prd",
     "recommendation_id": "rec", "batch_id": "bat", "item_id": "itm", "job_id": "job",
-    "key_id": "key",
+    "key_id": "key", "replay_id": "rpl",
 }  # fmt: skip
 
 
@@ -123,6 +132,11 @@ def world(lab) -> dict[str, str]:
     line = lab.every("/v1/cell-lines")[0]
     lab.ok(lab.patch(f"/v1/cell-lines/{line['id']}", {"features": {"EGFR": 1.0}}, 1))
     well = lab.wells(campaign["id"])[0]
+    owned = {"workspace_id": lab.workspace_id, "campaign_id": campaign["id"]}
+    with lab.parts.database.writing() as session:
+        replay = replayed_campaign(owned, recommendation["job_id"])
+        session.add(replay)
+        replay_id = replay.id
     return {
         "compound_id": campaign["compounds"][0]["id"],
         "cell_line_id": line["id"],
@@ -137,6 +151,7 @@ def world(lab) -> dict[str, str]:
         "item_id": batch["items"][0]["id"],
         "job_id": recommendation["job_id"],
         "key_id": lab.every("/v1/api-keys")[0]["id"],
+        "replay_id": replay_id,
     }
 
 
