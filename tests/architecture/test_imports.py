@@ -35,6 +35,7 @@ ONLY = {
     "uvicorn": ["service.cli", "service.kit.bounded_http"],
     "typer": ["service.cli"],
     "jinja2": ["service.web.*"],
+    "matplotlib": ["service.learning.replay_plot"],
     "httpx2": ["service.demo.*"],
     "torch": ["models.*", "service.learning.*", "service.kit.devices"],
     "numpy": [*TENSORS, "service.demo.*"],
