@@ -26,7 +26,7 @@ from models.acquisition.pdbal import (
 from models.screen import BoolArray, FloatArray, IntArray, StopCallback, Stopped, never_stop
 from models.synergy.training import one_thread
 
-SHORTLIST = 96
+SHORTLIST = 72
 TRIPLES = 384
 """Drawn in every step. By trial the best of 600 plates then was the first of the short list in
 most of 24 steps and at worst the 35th."""
