@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -23,10 +18,15 @@ from models.evaluation.running import Task, Watcher, chosen_folds, named_models,
 from models.evaluation.study import Study, load_study
 from models.screen import ScreenError, Stopped
 from service.learning.evaluation_tables import study_tables
+from service.learning.terminal import (
+    STOPPED,
+    plain_console,
+    stop_on_signal,
+    time_left,
+    write_report,
+)
 
-STOPPED = 130
 _SAY_EVERY_S = 10.0
-_LOG_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class EvaluateOptions:
 def evaluate_screen(options: EvaluateOptions, console: Console | None = None) -> int:
     """Run, print, write; the exit code: 0, 1 if a model failed, 2 for a wrong request, 130 if
     it was stopped."""
-    show = console or _console()
+    show = console or plain_console()
     store = ResultStore(options.json_out.with_name(options.json_out.name + ".folds"))
     try:
         study, models = Study(**options.study), named_models(options.models)
@@ -57,7 +57,7 @@ def evaluate_screen(options: EvaluateOptions, console: Console | None = None) ->
             f"folds by {study.split}; results are kept in {store.folder}",
             soft_wrap=True,
         )
-        with _stop_on_signal() as stop, _Progress(show, len(models) * len(folds)) as progress:
+        with stop_on_signal() as stop, _Progress(show, len(models) * len(folds)) as progress:
             watcher = Watcher(
                 progress.started, progress.finished, progress.within, lambda: stop.asked
             )
@@ -69,48 +69,12 @@ def evaluate_screen(options: EvaluateOptions, console: Console | None = None) ->
     except (ScreenError, OSError) as error:
         print(f"nextround: {error}", file=sys.stderr)
         return 2
-    _write(options.json_out, report)
+    write_report(options.json_out, report)
     for table in study_tables(report):
         show.print(table)
     for name, reason in report["failed"].items():
         show.print(f"{name} could not be evaluated: {reason}", soft_wrap=True)
     return 1 if report["failed"] else 0
-
-
-def _console() -> Console:
-    live = sys.stdout.isatty()
-    width = None if live or "COLUMNS" in os.environ else _LOG_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
-
-
-def _write(path: Path, report: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
-    partial.replace(path)
-
-
-@dataclass
-class _Stop:
-    """Whether somebody pressed Ctrl-C."""
-
-    asked: bool = False
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[_Stop]:
-    """The first Ctrl-C asks the fit to end, the second one ends the process as usual."""
-    stop = _Stop()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @dataclass
@@ -173,11 +137,8 @@ class _Progress:
 
     def _left(self, done: float, share: float = 0.0) -> str:
         """From what fits took so far; reused ones took nothing and do not count."""
-        worked = self._fresh + share
-        if worked <= 0.02:
-            return ""
-        seconds = (time.monotonic() - self._began) / worked * (self.total - done)
-        return f"about {seconds / 60:.0f} min left" if seconds > 120 else f"{seconds:.0f} s left"
+        elapsed = time.monotonic() - self._began
+        return time_left(elapsed, self._fresh + share, self.total - done)
 
 
 def _in_words(task: Task, result: Result | str, reused: bool) -> str:
