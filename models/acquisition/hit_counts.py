@@ -42,10 +42,12 @@ class HitForecast:
 
     @property
     def expected(self) -> float:
+        """Mean number of hits."""
         return float(self.probability @ np.arange(len(self.probability)))
 
     @property
     def interval(self) -> tuple[int, int]:
+        """Fewest and most hits of the central interval that holds at least ``level``."""
         below = np.cumsum(self.probability)
         tail = (1.0 - self.level) / 2
         low, high = (int(np.searchsorted(below, q)) for q in (tail, 1.0 - tail))
@@ -144,6 +146,7 @@ class _Chances:
         self.weight += total.reshape(self.weight.shape)
 
     def absorb(self, other: _Chances) -> None:
+        """Add what another one has met."""
         self.count += other.count
         self.weight += other.weight
         self.variance += other.variance
