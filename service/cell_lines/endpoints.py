@@ -40,9 +40,14 @@ router = APIRouter(route_class=UnitRoute, tags=["cell lines"], prefix="/cell-lin
     responses=documented(Invalid, Conflict),
 )
 def register_cell_lines(body: CellLinesIn, unit: UnitDep) -> CellLinesRegisteredOut:
-    """Register cell lines, all or none."""
-    lines = CellLineService(unit).register(body.cell_lines)
-    return CellLinesRegisteredOut(items=[CellLineOut.model_validate(line) for line in lines])
+    """Register cell lines, all or none. A known name is that line: nothing is registered twice."""
+    registered = CellLineService(unit).register(body.cell_lines)
+    created = sum(one.created for one in registered)
+    return CellLinesRegisteredOut(
+        created=created,
+        existing=len(registered) - created,
+        items=[CellLineOut.model_validate(one.line) for one in registered],
+    )
 
 
 @router.get("", dependencies=[needs(scopes.READ)], responses=documented(Invalid))

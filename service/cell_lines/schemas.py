@@ -50,6 +50,8 @@ class CellLineOut(Out):
 
 
 class CellLinesRegisteredOut(Out):
+    created: int
+    existing: int = Field(description="Known by name; what they lacked was added.")
     items: list[CellLineOut] = Field(description="In the order of the request.")
 
 

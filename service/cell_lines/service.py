@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from models.chemistry.names import fold_name
 from service.cell_lines.repository import CellLineFeaturesRepository, CellLineRepository
@@ -16,39 +17,59 @@ from service.kit.problems import FieldError, Invalid, NotFound
 from service.kit.unit import Unit
 
 
+@dataclass(frozen=True)
+class Registered:
+    """One line of a registration: the cell line, and whether it is new."""
+
+    line: CellLine
+    created: bool
+
+
 class CellLineService:
     def __init__(self, unit: Unit) -> None:
         self.session = unit.session
         self.lines = CellLineRepository(unit.session, unit.principal)
         self.features = CellLineFeaturesRepository(unit.session, unit.principal)
 
-    def register(self, items: Sequence[CellLineIn]) -> list[CellLine]:
-        """Register all of ``items`` or none."""
+    def register(self, items: Sequence[CellLineIn]) -> list[Registered]:
+        """Register all of ``items`` or none. A known name is that line: what it lacks is added,
+        what contradicts it is refused."""
         known = self.lines.by_folded({fold_name(item.name) for item in items})
-        errors = _repeated(items, known)
+        features = self.features.of_lines([line.id for line in known.values()])
+        errors = [*_repeated(items), *_contradictions(items, known, features)]
         if errors:
             raise Invalid(
                 f"Nothing was registered. Row {errors[0].row}: {errors[0].message}", errors=errors
             )
-        lines = [
-            self.lines.add(
-                CellLine(
-                    id=new_id("cel"),
-                    name=item.name,
-                    folded=fold_name(item.name),
-                    cellosaurus_id=item.cellosaurus_id,
-                    tissue=item.tissue,
-                    n_features=len(item.features or {}),
-                )
+        registered = []
+        for item in items:
+            line = known.get(fold_name(item.name))
+            registered.append(Registered(line or self._create(item), line is None))
+        self.session.flush()  # features point at their line by id alone
+        for one, item in zip(registered, items, strict=True):
+            self._add_what_is_missing(one, item)
+        self.session.flush()
+        return registered
+
+    def _create(self, item: CellLineIn) -> CellLine:
+        return self.lines.add(
+            CellLine(
+                id=new_id("cel"),
+                name=item.name,
+                folded=fold_name(item.name),
+                cellosaurus_id=item.cellosaurus_id,
+                tissue=item.tissue,
+                n_features=len(item.features or {}),
             )
-            for item in items
-        ]
-        self.session.flush()
-        for line, item in zip(lines, items, strict=True):
-            if item.features:
-                self._store(line, item.features)
-        self.session.flush()
-        return lines
+        )
+
+    def _add_what_is_missing(self, registered: Registered, item: CellLineIn) -> None:
+        line = registered.line
+        line.cellosaurus_id = line.cellosaurus_id or item.cellosaurus_id
+        line.tissue = line.tissue or item.tissue
+        if item.features and (registered.created or not line.n_features):
+            line.n_features = len(item.features)
+            self._store(line, item.features)
 
     def patch(self, line: CellLine, change: CellLinePatch) -> CellLine:
         """Change what is said of a line; features replace the former ones as a whole."""
@@ -71,7 +92,7 @@ class CellLineService:
         return row
 
     def _store(self, line: CellLine, values: dict[str, float]) -> None:
-        digest = hashlib.sha256(dump_json(sorted(values.items())).encode()).hexdigest()
+        digest = _digest(values)
         row = self.features.of_line(line.id)
         if row is None:
             row = CellLineFeatures(cell_line_id=line.id, sha256=digest, values=values)
@@ -80,25 +101,51 @@ class CellLineService:
             row.sha256, row.values = digest, values
 
 
-def _repeated(items: Sequence[CellLineIn], known: dict[str, CellLine]) -> list[FieldError]:
+def _repeated(items: Sequence[CellLineIn]) -> list[FieldError]:
     first: dict[str, int] = {}
     errors = []
     for row, item in enumerate(items):
-        folded = fold_name(item.name)
-        message = None
-        if folded in known:
-            message = f"{item.name!r} is registered already ({known[folded].id}); PATCH it instead."
-        elif folded in first:
-            message = f"{item.name!r} is listed twice, in rows {first[folded]} and {row}; keep one."
-        if message:
-            errors.append(
-                FieldError(
-                    code="repeated_name",
-                    message=message,
-                    pointer=f"/cell_lines/{row}/name",
-                    row=row,
-                    column="name",
-                )
-            )
-        first.setdefault(folded, row)
+        before = first.setdefault(fold_name(item.name), row)
+        if before != row:
+            message = f"{item.name!r} is listed twice, in rows {before} and {row}; keep one."
+            errors.append(_error("repeated_name", message, row, "name"))
     return errors
+
+
+def _contradictions(
+    items: Sequence[CellLineIn],
+    known: Mapping[str, CellLine],
+    features: Mapping[str, Mapping[str, float]],
+) -> list[FieldError]:
+    """Where an item says of a known line what is not so."""
+    errors = []
+    for row, item in enumerate(items):
+        line = known.get(fold_name(item.name))
+        if line is None:
+            continue
+        for name in ("cellosaurus_id", "tissue"):
+            here, there = getattr(item, name), getattr(line, name)
+            if here is not None and there is not None and here != there:
+                message = (
+                    f"{item.name!r} is registered ({line.id}) with {name} {there!r}, not {here!r}. "
+                    "PATCH it to change that, or leave the field out."
+                )
+                errors.append(_error("contradiction", message, row, name))
+        stored = features.get(line.id)
+        if item.features and stored is not None and _digest(stored) != _digest(item.features):
+            message = (
+                f"{item.name!r} is registered ({line.id}) with other features. "
+                "PATCH it to replace them, or leave the field out."
+            )
+            errors.append(_error("contradiction", message, row, "features"))
+    return errors
+
+
+def _error(code: str, message: str, row: int, column: str) -> FieldError:
+    return FieldError(
+        code=code, message=message, pointer=f"/cell_lines/{row}/{column}", row=row, column=column
+    )
+
+
+def _digest(values: Mapping[str, float]) -> str:
+    return hashlib.sha256(dump_json(sorted(values.items())).encode()).hexdigest()

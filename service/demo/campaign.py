@@ -76,13 +76,10 @@ class Player:
     def _register_cell_lines(self) -> None:
         lines = self.lab.cell_lines
         with self.show.step(f"registering {len(lines)} cell lines") as step:
-            known = {line["name"]: line["id"] for line in self.api.items("/v1/cell-lines")}
-            new = [line for line in lines if line.name not in known]
-            if new:
-                body = [{"name": line.name, "features": line.features} for line in new]
-                answer = self.api.post("/v1/cell-lines", {"cell_lines": body}).json()
-                known |= {row["name"]: row["id"] for row in answer["items"]}
-            self._ids |= {line.name: known[line.name] for line in lines}
+            body = [{"name": line.name, "features": line.features} for line in lines]
+            answer = self.api.post("/v1/cell-lines", {"cell_lines": body}).json()
+            for line, item in zip(lines, answer["items"], strict=True):
+                self._ids[line.name] = item["id"]
             step.result = f"{len(lines)} cell lines registered, {_describe_features(lines)}"
 
     def _open(self) -> None:

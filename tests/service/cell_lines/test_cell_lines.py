@@ -32,12 +32,42 @@ class TestRegistering:
         assert column(lab.every("/v1/cell-lines"), "name") == ["A375", "HT-29"]
 
     @pytest.mark.parametrize("name", ["A375", " a375", "Ａ375"])
-    def test_a_known_name(self, lab, a375, name):
+    def test_a_known_name_is_that_line(self, lab, a375, name):
+        done = lab.ok(register(lab, {"name": "New"}, {"name": name}))
+        assert (done["created"], done["existing"]) == (1, 1)
+        assert done["items"][1] == a375
+        assert column(lab.every("/v1/cell-lines"), "name") == ["A375", "New"]
+
+    def test_the_same_request_again_changes_nothing(self, lab, a375):
+        line = {"name": "A375", "cellosaurus_id": "CVCL_0132", "tissue": "skin"}
         with lab.untouched():
-            problem = lab.refused(register(lab, {"name": "New"}, {"name": name}), 422)
+            (again,) = lab.ok(
+                register(lab, {**line, "features": {"EGFR": -1.25, "TP53": 0.4}})
+            )["items"]
+        assert again == a375
+
+    def test_what_a_known_line_lacked_is_added(self, lab):
+        lab.ok(register(lab, {"name": "HT-29"}))
+        (line,) = lab.ok(
+            register(lab, {"name": "ht-29", "tissue": "colon", "features": {"TP53": 0.1}})
+        )["items"]
+        assert (line["name"], line["tissue"], line["n_features"]) == ("HT-29", "colon", 1)
+        assert line["version"] == 2
+        features = lab.ok(lab.get(path(line, "/features")))["features"]
+        assert features == {"TP53": 0.1}
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("cellosaurus_id", "CVCL_0001"), ("tissue", "lung"), ("features", {"TP53": 0.5})],
+    )
+    def test_what_contradicts_a_known_line(self, lab, a375, field, value):
+        with lab.untouched():
+            problem = lab.refused(
+                register(lab, {"name": "New"}, {"name": "A375", field: value}), 422
+            )
         (error,) = problem["errors"]
-        assert (error["code"], error["row"], error["column"]) == ("repeated_name", 1, "name")
-        assert error["pointer"] == "/cell_lines/1/name"
+        assert (error["code"], error["row"], error["column"]) == ("contradiction", 1, field)
+        assert error["pointer"] == f"/cell_lines/1/{field}"
         assert a375["id"] in error["message"]
         assert "PATCH" in error["message"]
 
