@@ -1,0 +1,1 @@
+"""Quality of a measured plate: figures, verdict, proposed flags, normalisation, plate effects."""
