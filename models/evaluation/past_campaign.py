@@ -62,7 +62,8 @@ class PastCampaign:
     ) -> PastCampaign:
         """Every pair in every cell line of a simulation; its noise-free scores are the truth.
 
-        All is measured once, before the campaign begins: noise depends on ``seed`` alone.
+        Blocks without a score, measured or true (Loewe can be undefined), are no candidates. All
+        is measured once, before the campaign begins: noise depends on ``seed`` alone.
         """
         first, second = np.triu_indices(len(simulated.compounds), k=1)
         lines = np.arange(len(simulated.cell_lines))
@@ -75,18 +76,21 @@ class PastCampaign:
         )
         wells = simulated.measure(candidates, replicates, seed + 2)
         owner = np.repeat(np.arange(len(candidates)), len(wells) // len(candidates))
-
-        def reveal(rows: IntArray) -> Screen:
-            shown = np.zeros(len(candidates), bool)
-            shown[rows] = True
-            return simulated.screen(*base, wells.select(shown[owner]))
-
         blocks = measure_blocks(simulated.screen(*base, wells), score)
+        truth = simulated.true_score(candidates, score)
         n = len(simulated.compounds)
+        scored = np.isin(candidates.keys(n), blocks.candidates.keys(n)) & np.isfinite(truth)
+        kept = np.flatnonzero(scored)
+        candidates = candidates.select(kept)
         order = np.argsort(blocks.candidates.keys(n), kind="stable")
         row = order[np.searchsorted(blocks.candidates.keys(n)[order], candidates.keys(n))]
-        truth = simulated.true_score(candidates, score)
-        return cls(candidates, truth, blocks.score[row], reveal)
+
+        def reveal(rows: IntArray) -> Screen:
+            shown = np.zeros(len(scored), bool)
+            shown[kept[rows]] = True
+            return simulated.screen(*base, wells.select(shown[owner]))
+
+        return cls(candidates, truth[kept], blocks.score[row], reveal)
 
     @cached_property
     def digest(self) -> str:

@@ -82,13 +82,21 @@ class CurveTable:
         """
         key = np.asarray(compound, np.int64) * self.shape[1] + np.asarray(cell_line, np.int64)
         keys, where = np.unique(key, return_inverse=True)
-        rows, columns = keys // self.shape[1], keys % self.shape[1]
-        mode = np.stack(self._parameters(rows, columns), axis=-1)
-        mode[:, 2] = np.log(mode[:, 2])
-        factor = np.linalg.cholesky(self.covariance[rows, columns])
-        theta = mode + np.einsum("uij,nuj->nui", factor, normals(seed, combine(keys), n, 3))
+        theta = self.parameter_draws(keys // self.shape[1], keys % self.shape[1], n, seed)
         log_c, log_h, log_emax = (theta[:, where, k] for k in range(N_PARAMETERS))
         return hill(np.asarray(dose_um, np.float64), log_c, log_h, np.exp(log_emax))
+
+    def parameter_draws(
+        self, compound: IntArray, cell_line: IntArray, n: int, seed: int
+    ) -> FloatArray:
+        """``(n, m, 3)`` draws of ``(log C, log h, log Emax)``, those of :meth:`curve_draws`."""
+        key = np.asarray(compound, np.int64) * self.shape[1] + np.asarray(cell_line, np.int64)
+        mode = np.stack(self._parameters(compound, cell_line), axis=-1)
+        mode[:, 2] = np.log(mode[:, 2])
+        factor = np.linalg.cholesky(self.covariance[compound, cell_line])
+        return np.asarray(
+            mode + np.einsum("uij,nuj->nui", factor, normals(seed, combine(key), n, 3))
+        )
 
     def summary(self) -> FloatArray:
         """``(n_compounds, n_cell_lines, 8)`` features of each curve; columns ``SUMMARY_NAMES``.

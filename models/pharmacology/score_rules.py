@@ -18,18 +18,31 @@ class ScoreRule:
     meaning: str
 
 
-SCORES: Mapping[str, ScoreRule] = MappingProxyType(
-    {
-        "bliss_mean": ScoreRule("bliss", "mean", "mean excess over Bliss independence"),
-        "bliss_max": ScoreRule(
-            "bliss", "max", "largest excess over Bliss independence; noise biases it upwards"
-        ),
-        "hsa_mean": ScoreRule("hsa", "mean", "mean excess over the highest single agent"),
-        "hsa_max": ScoreRule(
-            "hsa", "max", "largest excess over the highest single agent; noise biases it upwards"
-        ),
-    }
-)
+_OVER: Mapping[str, str] = {
+    "bliss": "excess over Bliss independence",
+    "hsa": "excess over the highest single agent",
+    "loewe": "excess over Loewe additivity, where that is defined",
+    "zip": "ZIP delta: fitted rows and columns against Bliss of the single curves",
+}
+
+
+def _rules() -> dict[str, ScoreRule]:
+    rules = {}
+    for reference, over in _OVER.items():
+        rules[f"{reference}_mean"] = ScoreRule(reference, "mean", f"mean {over}")
+        rules[f"{reference}_max"] = ScoreRule(
+            reference, "max", f"largest {over}; noise biases it upwards"
+        )
+    rules["inhibition_mean"] = ScoreRule(
+        "none", "mean", "mean inhibition, no single agents taken off"
+    )
+    rules["inhibition_max"] = ScoreRule(
+        "none", "max", "largest inhibition, no single agents taken off; noise biases it upwards"
+    )
+    return rules
+
+
+SCORES: Mapping[str, ScoreRule] = MappingProxyType(_rules())
 """The scores a campaign can maximise, in percentage points."""
 
 

@@ -17,14 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.pharmacology.dose_pairs import DosePairs
+from models.pharmacology.dose_response import CurveTable
 from models.pharmacology.hill import hill, occupancy
 from models.pharmacology.noise import NoiseModel
-from models.pharmacology.references import REFERENCES, SUMMARIES, bliss
+from models.pharmacology.references import REFERENCES, bliss, loewe
+from models.pharmacology.score_rules import score_rule
 from models.pharmacology.simulated_structures import (
     compound_classes,
     sample_smiles,
     simulated_fingerprints,
 )
+from models.pharmacology.zip_fits import fit_zip
 from models.screen import (
     ABSENT,
     MAX_COMPOUNDS,
@@ -34,12 +38,12 @@ from models.screen import (
     FloatArray,
     IntArray,
     Screen,
-    ScreenError,
     Wells,
 )
 
 _LOG10 = float(np.log(10.0))
 _RANK = 4
+_SMOOTHING_SD = 0.01  # weight of noise-free wells against the priors of ZIP's rows
 _READER_FLOOR = 0.2  # share of the noise of an untreated well that a dead well keeps
 
 
@@ -114,16 +118,56 @@ class SimulatedScreen:
     def true_score(self, candidates: Candidates, score: str) -> FloatArray:
         """``(m,)`` noise-free score in percentage points over the block's doses.
 
-        ``score``: ``reference_summary``, such as ``bliss_mean`` or ``hsa_max``.
+        ``score``: a key of ``SCORES``. Dose pairs at which Loewe is undefined do not count; NaN
+        where none is left.
         """
-        reference, _, summary = score.partition("_")
-        if reference not in REFERENCES or summary not in SUMMARIES:
-            raise ScreenError(f"no such score to simulate: {score!r}")
-        doses = self.block_doses(candidates)
+        rule, doses = score_rule(score), self.block_doses(candidates)
         at = (candidates.compounds[:, None], candidates.cell_line[:, None, None])
-        single = hill(doses, self.log_c[at], self.log_h[at], self.emax[at])
-        excess = 100.0 * (REFERENCES[reference](single) - self.viability(candidates, doses))
-        return np.asarray(excess.mean(axis=1) if summary == "mean" else excess.max(axis=1))
+        curves = (self.log_c[at], self.log_h[at], self.emax[at])
+        observed = self.viability(candidates, doses)
+        if rule.reference == "loewe":
+            reference = loewe(doses, *curves)
+        else:
+            reference = REFERENCES[rule.reference](hill(doses, *curves))
+        if rule.reference == "zip":
+            observed = self._zip_surface(candidates, doses, observed)
+        excess = 100.0 * (reference - observed)
+        known = np.isfinite(excess)
+        if rule.summary == "max":
+            largest = np.where(known, excess, -np.inf).max(axis=1)
+            return np.where(known.any(axis=1), largest, np.nan)
+        total = np.where(known, excess, 0.0).sum(axis=1)
+        return np.asarray(total / np.where(known.any(axis=1), known.sum(axis=1), np.nan))
+
+    def _zip_surface(
+        self, candidates: Candidates, doses: FloatArray, viability: FloatArray
+    ) -> FloatArray:
+        """Rows and columns fitted through noise-free wells, ``(m, n_doses ** 2)``."""
+        m, wells = viability.shape
+        pairs = DosePairs(
+            compounds=np.repeat(candidates.compounds, wells, axis=0),
+            cell_line=np.repeat(candidates.cell_line, wells),
+            doses_um=doses.reshape(-1, 2),
+            viability=viability.ravel(),
+            n_wells=np.ones(m * wells, np.int64),
+            block=np.repeat(np.arange(m), wells),
+            first=np.arange(m) * wells,
+        )
+        known = np.zeros((*self.log_c.shape, 3, 3))
+        top = np.log(self.doses_um)
+        truth = CurveTable(
+            log_c=self.log_c,
+            log_h=self.log_h,
+            emax=self.emax,
+            covariance=known,
+            measured=np.ones(self.log_c.shape, bool),
+            log_dose_low=top[:, 0],
+            log_dose_high=top[:, -1],
+            noise=self.noise,
+            misfit_sd=0.0,
+        )
+        fitted = fit_zip(pairs, truth, np.full(m * wells, _SMOOTHING_SD))
+        return fitted.viability.reshape(m, wells)
 
     def block_doses(self, candidates: Candidates) -> FloatArray:
         """``(m, n_doses ** 2, 2)`` the dose pairs of a block, first compound slowest."""

@@ -37,6 +37,7 @@ from models.synergy.response.scoring import (
     Remainder,
     calibrate,
     calibration_rows,
+    require_score_of_responses,
     score_draws,
 )
 from models.synergy.response.table import DoseScale
@@ -159,6 +160,7 @@ class HierarchicalBliss:
         held out, so ``refit`` changes nothing. Raises :class:`ScreenError` without wells or with
         fewer than 5 blocks, ``Stopped``, ``NonFiniteLossError``.
         """
+        require_score_of_responses(training.score)
         if training.wells is None:
             raise ScreenError(f"{NAME} learns from wells; this screen has scores only")
         blocks = training.sorted().blocks

@@ -34,6 +34,7 @@ from models.synergy.response.scoring import (
     Remainder,
     calibrate,
     calibration_rows,
+    require_score_of_responses,
     score_draws,
 )
 from models.synergy.response.tensor_gibbs import HIGHEST, LOWEST
@@ -151,6 +152,7 @@ class LogitTensor:
         ``refit`` changes nothing. Raises :class:`ScreenError` without wells or with fewer than 5
         blocks, ``Stopped``.
         """
+        require_score_of_responses(training.score)
         if training.wells is None:
             raise ScreenError(f"{NAME} learns from wells; this screen has scores only")
         blocks = training.sorted().blocks

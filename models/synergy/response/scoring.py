@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -48,6 +49,27 @@ class Remainder:
         return math.hypot(self.scale, self.typical_sd)
 
 
+_REFERENCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {
+        "bliss": torch.mul,
+        # The surface of a world has no noise that rows and columns would have to smooth.
+        "zip": torch.mul,
+        "hsa": torch.minimum,
+        "none": lambda one, two: torch.ones_like(one),
+    }
+)
+"""References as functions of the two single viabilities."""
+
+
+def require_score_of_responses(score: str) -> None:
+    """:class:`ScreenError` for a score that worlds of responses do not define."""
+    if score_rule(score).reference not in _REFERENCES:
+        raise ScreenError(
+            f"{score} needs whole single-agent curves, of which a model of responses draws single "
+            "viabilities only; choose a model of scores, such as gp_pairs, or another score"
+        )
+
+
 def score_draws(
     surface: Surface, candidates: Candidates, grids: DoseGrids, score: str, n: int
 ) -> Tensor:
@@ -55,6 +77,7 @@ def score_draws(
     if n < 1:
         raise ScreenError(f"cannot draw {n} functions")
     rule = score_rule(score)
+    require_score_of_responses(score)
     owner, doses = grids.rows(candidates)
     result = torch.empty((n, len(candidates)), dtype=torch.float32)
     starts = np.searchsorted(owner, np.arange(len(candidates) + 1))
@@ -65,10 +88,7 @@ def score_draws(
         rows = slice(starts[first], starts[last])
         own = owner[rows]
         singles, joint = surface(candidates.compounds[own], doses[rows], candidates.cell_line[own])
-        if rule.reference == "bliss":
-            reference = singles[0] * singles[1]
-        else:
-            reference = torch.minimum(singles[0], singles[1])
+        reference = _REFERENCES[rule.reference](singles[0], singles[1])
         excess = POINTS * (reference - joint)
         place = torch.from_numpy(own - first)
         result[:, first:last] = _summary(rule.summary, excess, place, last - first).T
