@@ -20,12 +20,14 @@ from typing import Any
 
 from torch import Tensor
 
+from models.acquisition.aimed_pool import aim_pool
 from models.acquisition.first_round import MIN_BLOCKS, scores_without_model, why_no_model
 from models.acquisition.hit_calibration import ForecastHistory
 from models.acquisition.pool import PoolScores
 from models.acquisition.ranking import RankedCandidates, rank_candidates
 from models.acquisition.rules import Pool, RoundRules, check_pool, measured_rows
 from models.acquisition.valuing import step_without_model, value_pool
+from models.objectives.aim import Aim, aim_at
 from models.objectives.scores import Blocks, measure_blocks
 from models.pharmacology.dose_response import CurveTable, fit_curves
 from models.pharmacology.single_agents import single_agent_responses
@@ -55,6 +57,7 @@ from models.synergy.training import NonFiniteLossError
 
 __all__ = [
     "MIN_BLOCKS",
+    "Aim",
     "Fitted",
     "ForecastHistory",
     "Pool",
@@ -63,6 +66,8 @@ __all__ = [
     "RankedCandidates",
     "RoundResult",
     "RoundRules",
+    "aim_of",
+    "aim_pool",
     "features_of",
     "fit",
     "load_fitted",
@@ -295,7 +300,8 @@ def _judge(
                 seed=seed,
                 draws=rules.draws,
                 device=device,
-                hit_threshold=rules.hit_threshold,
+                # Held-out blocks say how often scores are hits, not what another objective does.
+                hit_threshold=rules.hit_threshold if rules.seeks_score else None,
                 on_progress=_renamed(on_progress, stage),
                 should_stop=should_stop,
             )
@@ -345,6 +351,14 @@ def load_fitted(
     return Fitted(posterior, metadata["evidence"], metadata["reason"], metadata["seconds"])
 
 
+def aim_of(screen: Screen, prepared: Prepared, fitted: Fitted, rules: RoundRules) -> Aim:
+    """What the rules seek, on draws of the posterior and as measured.
+
+    Raises :class:`ScreenError` for an objective that does not fit the screen.
+    """
+    return aim_at(rules.objective, screen, prepared.curves, prepared.blocks, fitted.posterior)
+
+
 def score_pool(
     screen: Screen,
     prepared: Prepared,
@@ -362,25 +376,31 @@ def score_pool(
 
     ``round_number``: 1 for the first round that is chosen. ``history``: what earlier rounds had
     forecast of their batches and what was measured; hit probabilities are mended by it and by the
-    held-out blocks. Improvement is over the best usable measured score, as it was measured, noise
-    included. The result says what was done and why (``step``, ``calibration``, ``outlook``).
+    held-out blocks. Improvement is over the best usable measured value, as it was measured, noise
+    included. Candidates in cell lines that the objective does not compare are left out, and the
+    step's reason says so. The result says what was done and why (``step``, ``calibration``,
+    ``outlook``).
     Raises :class:`NothingLeft` where every candidate is measured or excluded.
     """
     started = time.perf_counter()
     check_pool(screen, pool)
+    aim = aim_of(screen, prepared, fitted, rules)
+    pool, left_out = aim_pool(pool, screen.cell_lines, rules)
     usable = ~(pool.excluded | measured_rows(screen, pool))
     if not usable.any():
-        raise NothingLeft("every candidate is measured, in the lab or banned: nothing is left")
-    if fitted.posterior is None:
+        nothing = "every candidate is measured, in the lab or banned: nothing is left"
+        raise NothingLeft(f"{nothing}. {left_out}" if left_out else nothing)
+    if aim.posterior is None:
+        measured = prepared.blocks.candidates
         summary = replace(
-            scores_without_model(prepared.blocks, pool, usable, rules, seed),
+            scores_without_model(aim.measured, measured, pool, usable, rules, seed),
             step=step_without_model(rules, fitted.reason),
         )
     else:
         summary = value_pool(
-            fitted.posterior,
+            aim.posterior,
             fitted.evidence,
-            prepared.blocks,
+            aim.measured,
             pool.candidates,
             usable,
             rules,
@@ -391,7 +411,10 @@ def score_pool(
             on_progress=on_progress,
             should_stop=should_stop,
         )
-    return replace(summary, seconds=time.perf_counter() - started)
+    step = summary.step
+    if left_out:
+        step = {**step, "reason": f"{step['reason']} {left_out}"}
+    return replace(summary, step=step, seconds=time.perf_counter() - started)
 
 
 def select(
@@ -406,9 +429,9 @@ def select(
     names: Mapping[str, str] | None = None,
 ) -> RankedCandidates:
     """Stage 4: order, batch under the rules, intervals, nearest measurements and reasons."""
-    return rank_candidates(
-        screen, prepared.blocks, fitted.posterior, pool, scores, rules, seed, names=names
-    )
+    aim = aim_of(screen, prepared, fitted, rules)
+    pool, _ = aim_pool(pool, screen.cell_lines, rules)
+    return rank_candidates(screen, aim, pool, scores, rules, seed, names=names)
 
 
 def _renamed(on_progress: ProgressCallback, stage: str) -> ProgressCallback:

@@ -10,7 +10,7 @@ from models.acquisition.functions import random_values
 from models.acquisition.pool import PoolScores
 from models.acquisition.rules import Pool, RoundRules
 from models.bayes.predictive import Noise, probability_below
-from models.objectives.scores import Blocks
+from models.objectives.measured import MeasuredObjective
 from models.screen import BoolArray, Candidates, FloatArray
 
 MIN_BLOCKS = 5
@@ -23,25 +23,27 @@ CONSIDERED = 20_000
 
 
 def scores_without_model(
-    blocks: Blocks,
+    measured: MeasuredObjective,
+    blocks: Candidates,
     pool: Pool,
     usable: BoolArray,
     rules: RoundRules,
     seed: int,
 ) -> PoolScores:
-    """One guess for all candidates and an order that is random or spreads out."""
-    score, m = blocks.score, len(pool.candidates)
+    """One guess for all candidates, from the ``measured`` objective, and an order that is random
+    or spreads out among what was measured, ``blocks``."""
+    score, m = measured.value, len(pool.candidates)
     enough = len(score) >= MIN_BLOCKS
     mean = float(score.mean()) if enough else 0.0
     sd = float(score.std(ddof=1)) if enough else PRIOR_SD
-    error = float(np.median(blocks.noise_sd)) if len(score) else 0.0
+    error = float(np.median(measured.noise_sd)) if len(score) else 0.0
     noise = Noise(np.full(m, max(math.hypot(sd, error), 1e-6)))
     chance = 1.0 - probability_below(np.full((1, m), mean), rules.hit_threshold, noise)
     if rules.acquisition == "random":
         values = random_values(m, seed)
     else:
         top = max(rules.ranked, rules.batch_size)
-        values = space_filling(pool.candidates, usable, blocks.candidates, top, seed)
+        values = space_filling(pool.candidates, usable, blocks, top, seed)
     return PoolScores(np.full(m, mean), np.full(m, sd), np.full(m, error), chance, values)
 
 
@@ -49,9 +51,10 @@ def why_no_model(found: int, rules: RoundRules) -> str:
     """Why a round with ``found`` usable blocks has no posterior, in words."""
     if rules.acquisition == "random":
         return "The rules ask for a random batch: no model was fitted."
+    assumed = "scores are" if rules.seeks_score else "the objective is"
     return (
         f"Only {found} usable measured blocks, a model needs {MIN_BLOCKS}: this batch spreads "
-        f"over compounds and cell lines, and its forecasts are the assumption that scores are "
+        f"over compounds and cell lines, and its forecasts are the assumption that {assumed} "
         f"0 with a standard deviation of {PRIOR_SD:g}."
     )
 

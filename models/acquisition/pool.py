@@ -101,8 +101,8 @@ class PoolRequest:
 class PoolScores:
     """One number per candidate of a pool, ``(m,)`` each.
 
-    ``mean``, ``epistemic_sd``, ``observation_sd`` in the score's unit; ``hit_probability`` that a
-    measurement exceeds the threshold; ``acquisition`` in the acquisition's own unit. Without a
+    ``mean``, ``epistemic_sd``, ``observation_sd`` in the objective's unit; ``hit_probability`` that
+    a measurement exceeds the threshold; ``acquisition`` in the acquisition's own unit. Without a
     posterior the first four are one prior guess for all.
 
     ``exploring``: value of the request's explorer, ``None`` without one. A round adds what it
@@ -110,6 +110,8 @@ class PoolScores:
     model had stated it, where ``hit_probability`` was mended; and, JSON-able, the ``step`` of the
     schedule (``acquisition``, ``explorer``, ``explore_share``, ``phase``, ``reason``), the
     ``calibration`` of hit probabilities and the ``outlook`` (hits left, next plate, stop advice).
+    Of a front, ``None`` else: ``front_probability`` and ``on_mean_front``, see
+    :class:`models.acquisition.front_values.FrontValues`.
     """
 
     mean: FloatArray
@@ -123,6 +125,8 @@ class PoolScores:
     step: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     outlook: dict[str, Any] | None = None
+    front_probability: FloatArray | None = None
+    on_mean_front: BoolArray | None = None
 
 
 Watch = Callable[[IntArray, Tensor, Noise], None]

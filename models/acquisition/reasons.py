@@ -53,7 +53,8 @@ def nearest_measured(
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is said about each candidate, ``(m,)`` each; ``pinned`` and ``modelled`` decide how."""
+    """What is said about each candidate, ``(m,)`` each; ``pinned`` and ``modelled`` decide how.
+    ``of``: words behind the expected number, such as what it is measured from."""
 
     hit_probability: FloatArray
     mean: FloatArray
@@ -61,10 +62,12 @@ class Forecast:
     high: FloatArray
     pinned: np.ndarray
     modelled: bool
+    of: str = ""
 
 
 class Wording:
-    """Names of a screen and scores of its measured blocks."""
+    """Names of a screen and what its measured blocks gave: ``score`` ``(m,)`` in the objective's
+    unit, NaN where it is not known."""
 
     def __init__(
         self,
@@ -94,7 +97,7 @@ class Wording:
         chance = float(forecast.hit_probability[k])
         word = "High" if chance >= LIKELY else "Fair" if chance >= POSSIBLE else "Low"
         interval = f"{forecast.low[k]:+.1f} to {forecast.high[k]:+.1f}"
-        expected = f"expected {forecast.mean[k]:+.1f}, 90 % interval {interval}"
+        expected = f"expected {forecast.mean[k]:+.1f}{forecast.of}, 90 % interval {interval}"
         return f"{pinned}{word} chance of a hit ({100 * chance:.0f} %): {expected}"
 
     def _neighbour(self, candidates: Candidates, k: int, row: int) -> str:
@@ -104,7 +107,8 @@ class Wording:
         c, d = self.measured.compounds[row]
         pair = f"{self.compounds[c]} + {self.compounds[d]}"
         where = self.cell_lines[self.measured.cell_line[row]]
-        value = f"{self.score[row]:+.1f}"
+        known = np.isfinite(self.score[row])
+        value = f"{self.score[row]:+.1f}" if known else "measured"
         if (a, b) == (c, d):
             return f"; {pair} was {value} in {where}."
         return f"; the similar {pair} was {value} in {where}."

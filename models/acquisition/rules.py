@@ -12,6 +12,7 @@ from models.acquisition.functions import ACQUISITIONS, LEAST_DRAWS
 from models.acquisition.joint import JOINT
 from models.acquisition.lab_rules import LabRules
 from models.acquisition.schedule import ScheduleRules
+from models.objectives.objective import Efficacy, Objective, Pareto, Score, quantities_of
 from models.pharmacology.score_rules import score_rule
 from models.screen import BoolArray, Candidates, Screen, ScreenError
 from models.synergy.registry import AUTO, find_model
@@ -20,7 +21,11 @@ AUTO_ACQUISITION = "auto"
 """Instead of a name: the schedule decides round by round."""
 
 
-OFFERED = (*ACQUISITIONS, *JOINT, AUTO_ACQUISITION)
+HYPERVOLUME, FRONT_PROBABILITY = "expected_hypervolume", "front_probability"
+FRONT_ACQUISITIONS = (HYPERVOLUME, FRONT_PROBABILITY)
+"""Of several objectives kept apart, see :mod:`models.acquisition.front_values`."""
+
+OFFERED = (*ACQUISITIONS, *JOINT, *FRONT_ACQUISITIONS, AUTO_ACQUISITION)
 """Every name that rules may give as their acquisition."""
 
 
@@ -28,13 +33,17 @@ OFFERED = (*ACQUISITIONS, *JOINT, AUTO_ACQUISITION)
 class RoundRules:
     """What the campaign wants from a round. Validated at construction.
 
-    ``score``: a score of :mod:`models.objectives.scores`. ``hit_threshold``: in the score's unit.
+    ``score``: a score of :mod:`models.objectives.scores`, which the model learns.
+    ``objective``: what is sought, ``None`` for the score itself; scores in it are this score.
+    ``hit_threshold``: in the objective's unit, percentage points; of a front, by how much each
+    objective must exceed its reference.
     ``batch_size``: candidates per batch. ``max_per_compound``: most candidates of a batch that
     may hold one compound, ``None`` for no cap. ``acquisition``: one of ``OFFERED``: a
     value of candidates, a value of sets, or "auto": then
     :mod:`models.acquisition.schedule` decides each round, by its evidence and by how many of the
-    ``rounds_planned`` (``None``: no planned end) are left. ``kappa``: weight of the epistemic
-    standard deviation in ``ucb``. ``xi``: improvement that ``expected_improvement`` and
+    ``rounds_planned`` (``None``: no planned end) are left. A front is chosen by one of
+    ``FRONT_ACQUISITIONS``, "auto" (the first of them) or "random". ``kappa``: weight of the
+    epistemic standard deviation in ``ucb``. ``xi``: improvement that ``expected_improvement`` and
     ``probability_of_improvement`` do not count, in the score's unit. ``top_k``: how many are the
     best in ``top_k``, ``None`` for the size of the batch. ``draws``: whole functions drawn from
     the posterior. ``ranked``: most rows of the ranked list (never fewer than the batch).
@@ -55,9 +64,11 @@ class RoundRules:
     top_k: int | None = None
     lab: LabRules | None = None
     rounds_planned: int | None = None
+    objective: Objective | None = None
 
     def __post_init__(self) -> None:
         score_rule(self.score)
+        self._check_objective()
         if self.model != AUTO:
             find_model(self.model)
         if self.acquisition not in OFFERED:
@@ -80,11 +91,47 @@ class RoundRules:
             raise ScreenError("the ranked list needs at least one row")
         self.batch_rules()
 
+    def _check_objective(self) -> None:
+        """One model learns one score; a front needs a reference and values of its own."""
+        for quantity in () if self.objective is None else quantities_of(self.objective):
+            if isinstance(quantity, Score) and quantity.score != self.score:
+                raise ScreenError(
+                    f"the objective asks for {quantity.score}, the model learns {self.score}: "
+                    "use one score for both"
+                )
+            if isinstance(quantity, Efficacy) and score_rule(self.score).reference == "loewe":
+                raise ScreenError(
+                    f"inhibition cannot be told from {self.score}: Loewe leaves out dose pairs. "
+                    "Use a score over another reference beside efficacy"
+                )
+        if isinstance(self.objective, Pareto) and self.objective.reference is None:
+            raise ScreenError("a front needs a reference point: what lies beyond it is a hit")
+        allowed = (*FRONT_ACQUISITIONS, "random", AUTO_ACQUISITION)
+        if self.has_front and self.acquisition in OFFERED and self.acquisition not in allowed:
+            raise ScreenError(
+                f"{self.acquisition} values one number, and a front has several: choose by "
+                f"{', '.join(allowed)}"
+            )
+        if not self.has_front and self.acquisition in FRONT_ACQUISITIONS:
+            raise ScreenError(f"{self.acquisition} needs several objectives kept apart (a front)")
+
+    @property
+    def has_front(self) -> bool:
+        """Whether several objectives are kept apart."""
+        return isinstance(self.objective, Pareto)
+
+    @property
+    def seeks_score(self) -> bool:
+        """Whether the score itself is what is sought."""
+        return self.objective is None or isinstance(self.objective, Score)
+
     @property
     def acquisitions(self) -> tuple[str, ...]:
         """Names of all that a round may use."""
         if self.acquisition != AUTO_ACQUISITION:
             return (self.acquisition,)
+        if self.has_front:
+            return (HYPERVOLUME,)
         schedule = ScheduleRules()
         return schedule.finder, schedule.explorer
 

@@ -1,7 +1,7 @@
 """What a round makes of its pool: a step of the schedule, mended hit probabilities, an outlook.
 
-    scores = value_pool(posterior, fitted.evidence, blocks, pool.candidates, usable, rules, seed,
-                        round_number=3, history=history)
+    scores = value_pool(posterior, fitted.evidence, measured, pool.candidates, usable, rules,
+                        seed, round_number=3, history=history)
     scores.acquisition, scores.step["reason"], scores.outlook["advice"]
 
 The pool is drawn once; only the next plate is drawn again.
@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from models.acquisition.aimed_pool import Members, set_members
+from models.acquisition.front_values import FrontValues, value_front
 from models.acquisition.hit_calibration import (
     ForecastHistory,
     HitCalibration,
@@ -25,12 +27,19 @@ from models.acquisition.joint import JOINT
 from models.acquisition.joint_pool import joint_values
 from models.acquisition.outlook import Outlook
 from models.acquisition.pool import PoolRequest, PoolScores, summarise_pool
-from models.acquisition.rules import AUTO_ACQUISITION, RoundRules
-from models.acquisition.schedule import EXPLORE, Step, mixed_values, propose_step
-from models.objectives.scores import Blocks
+from models.acquisition.rules import (
+    AUTO_ACQUISITION,
+    FRONT_ACQUISITIONS,
+    HYPERVOLUME,
+    RoundRules,
+)
+from models.acquisition.schedule import EXPLORE, FIND, Step, mixed_values, propose_step
+from models.objectives.measured import MeasuredObjective
+from models.objectives.posterior import FrontPosterior
 from models.screen import (
     BoolArray,
     Candidates,
+    FloatArray,
     ProgressCallback,
     StopCallback,
     never_stop,
@@ -41,12 +50,14 @@ from models.synergy.registry import ModelPosterior
 FIXED = "fixed"
 """Phase of a step that the rules name."""
 SPREAD, RANDOM = "space_filling", "random"
+OVER_THE_BEST = ("expected_improvement", "probability_of_improvement", "joint_expected_best")
+"""Acquisitions that compare with the best measured value."""
 
 
 def value_pool(
     posterior: ModelPosterior,
     evidence: Mapping[str, Any],
-    blocks: Blocks,
+    measured: MeasuredObjective,
     candidates: Candidates,
     usable: BoolArray,
     rules: RoundRules,
@@ -60,14 +71,17 @@ def value_pool(
 ) -> PoolScores:
     """One row of numbers per candidate, with the step, the calibration and the outlook.
 
-    ``evidence``: of the model, see :func:`models.synergy.evidence.measure_evidence`. ``blocks``:
-    measured so far. ``usable`` ``(m,)``: candidates that may compete. ``history``: of earlier
-    rounds. ``waiting`` ``(m,)``: candidates that are pinned or in the lab; sets are valued given
-    them. Hit probabilities are mended; so is the acquisition where it is the hit probability,
-    which changes no order but makes sums over a batch the expected hits.
+    ``posterior``: of the objective. ``evidence``: of the model, see
+    :func:`models.synergy.evidence.measure_evidence`. ``measured``: the objective where it is
+    known; improvement is over the best of it, or over the hit threshold before any is known (the
+    step's reason then says so). ``usable`` ``(m,)``: candidates that may compete.
+    ``history``: of earlier rounds. ``waiting`` ``(m,)``: candidates that are pinned or in the lab;
+    sets are valued given them. Where cell lines are compared a set is one of pairs, and each block
+    has the value of its pair. Hit probabilities are mended; so is the acquisition where it is the
+    hit probability, which changes no order but makes sums over a batch the expected hits.
     """
-    step = choose_step(rules, round_number, evidence)
-    request = _request(step, rules, float(blocks.score.max()), seed)
+    step = _told(choose_step(rules, round_number, evidence), rules, measured)
+    request = _request(step, rules, measured.best, seed)
     calibration = learn_calibration(evidence.get("hit_forecast"), history, rules.hit_threshold)
     outlook = Outlook(rules, int(usable.sum()), calibration)
     scores = summarise_pool(
@@ -80,12 +94,16 @@ def value_pool(
         should_stop=should_stop,
     )
     scores = _mixed(_mended(scores, request, calibration), usable, step, request.top)
+    known = np.zeros_like(usable) if waiting is None else waiting
+    members = set_members(candidates, usable, known, rules)
+    if step.acquisition in FRONT_ACQUISITIONS and isinstance(posterior, FrontPosterior):
+        at = candidates.select(members.rows)
+        of = (posterior, at, members.usable, members.waiting, measured, rules, step.acquisition)
+        scores = _with_front(scores, members, value_front(*of, seed, should_stop=should_stop))
     if step.acquisition in JOINT:
-        known = np.zeros_like(usable) if waiting is None else waiting
-        kind = JOINT[step.acquisition]
-        values = joint_values(posterior, candidates, usable, known, scores, kind, request)
+        values = _joint(posterior, members, candidates, scores, request, JOINT[step.acquisition])
         scores = replace(scores, acquisition=values)
-    found = int((blocks.score > rules.hit_threshold).sum())
+    found = measured.hits(rules.hit_threshold)
     return replace(
         scores,
         step=dataclasses.asdict(step),
@@ -94,9 +112,20 @@ def value_pool(
     )
 
 
-def _request(step: Step, rules: RoundRules, incumbent: float, seed: int) -> PoolRequest:
+def _told(step: Step, rules: RoundRules, measured: MeasuredObjective) -> Step:
+    """The step, saying what improvement is over where nothing is known."""
+    if measured.best is not None or step.acquisition not in OVER_THE_BEST:
+        return step
+    words = (
+        f" The objective is not known of any measured block yet: improvement is over the hit "
+        f"threshold of {rules.hit_threshold:g}."
+    )
+    return dataclasses.replace(step, reason=step.reason + words)
+
+
+def _request(step: Step, rules: RoundRules, best: float | None, seed: int) -> PoolRequest:
     """The pass over the pool; a set is valued after it, by what it says of single candidates."""
-    joint = step.acquisition in JOINT
+    joint = step.acquisition in (*JOINT, *FRONT_ACQUISITIONS)
     return PoolRequest(
         "hit_probability" if joint else step.acquisition,
         rules.hit_threshold,
@@ -104,15 +133,49 @@ def _request(step: Step, rules: RoundRules, incumbent: float, seed: int) -> Pool
         rules.draws,
         seed,
         max(rules.ranked, 4 * rules.batch_size),
-        incumbent=incumbent,
+        incumbent=rules.hit_threshold if best is None else best,
         xi=rules.xi,
         top_k=rules.best_sought,
         explorer=step.explorer if 0.0 < step.explore_share < 1.0 else None,
     )
 
 
+def _with_front(scores: PoolScores, members: Members, front: FrontValues) -> PoolScores:
+    """The scores with what each candidate's member is worth to the front."""
+    return replace(
+        scores,
+        acquisition=front.values[members.owner],
+        front_probability=front.front_probability[members.owner],
+        on_mean_front=front.on_mean_front[members.owner],
+    )
+
+
+def _joint(
+    posterior: ModelPosterior,
+    members: Members,
+    candidates: Candidates,
+    scores: PoolScores,
+    request: PoolRequest,
+    kind: str,
+) -> FloatArray:
+    """``(m,)`` values of a set; of each member once."""
+    rows = members.rows
+    short = replace(
+        scores,
+        mean=scores.mean[rows],
+        epistemic_sd=scores.epistemic_sd[rows],
+        hit_probability=scores.hit_probability[rows],
+    )
+    at = candidates.select(rows)
+    values = joint_values(posterior, at, members.usable, members.waiting, short, kind, request)
+    return values[members.owner]
+
+
 def choose_step(rules: RoundRules, round_number: int, evidence: Mapping[str, Any] | None) -> Step:
     """The step of the schedule where the rules leave it to that, else what the rules name."""
+    if rules.has_front and rules.acquisition == AUTO_ACQUISITION:
+        reason = "A front is grown by what each candidate may add to it."
+        return Step(FIND, HYPERVOLUME, rules.kappa, HYPERVOLUME, 0.0, reason)
     if rules.acquisition == AUTO_ACQUISITION:
         return propose_step(round_number, rounds_planned=rules.rounds_planned, evidence=evidence)
     reason = f"The rules ask for {rules.acquisition}."

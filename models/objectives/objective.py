@@ -179,6 +179,56 @@ def line_weights(objective: Scalar, lines: tuple[str, ...]) -> dict[Quantity, Fl
     return {objective: np.ones(1)}
 
 
+def quantities_of(objective: Objective) -> tuple[Quantity, ...]:
+    """What of single blocks the objective is made of, each once, in order."""
+    if isinstance(objective, Score | Efficacy):
+        found: list[Quantity] = [objective]
+    elif isinstance(objective, Selectivity):
+        found = [objective.of]
+    else:
+        found = [q for part in _inner(objective) for q in quantities_of(part)]
+    return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the numbers that an objective is made of, to show beside it.
+
+    ``weight``: the objective is the sum of its parts times their weights; ``None`` for the
+    objectives of a front, which are kept apart. ``line``: the cell line of a part that is a
+    quantity in this one line, else ``None``.
+    """
+
+    objective: Scalar
+    weight: float | None
+    line: str | None = None
+
+
+def parts_of(objective: Objective) -> tuple[Part, ...]:
+    """The parts in the objective's own order; none for a score or an efficacy."""
+    if isinstance(objective, Selectivity):
+        return tuple(
+            Part(
+                Selectivity(kill=((name, 1.0),), of=objective.of),
+                sign * weight / sum(other for _, other in named),
+                name,
+            )
+            for sign, named in ((1.0, objective.kill), (-1.0, objective.spare))
+            for name, weight in named
+        )
+    if isinstance(objective, WeightedSum):
+        return tuple(Part(term, weight) for weight, term in objective.terms)
+    if isinstance(objective, Pareto):
+        return tuple(Part(part, None) for part in objective.objectives)
+    return ()
+
+
+def _inner(objective: WeightedSum | Pareto) -> tuple[Scalar, ...]:
+    if isinstance(objective, Pareto):
+        return objective.objectives
+    return tuple(term for _, term in objective.terms)
+
+
 def describe(objective: Objective) -> str:
     """The objective in words."""
     if isinstance(objective, Score):

@@ -1,11 +1,10 @@
 """An objective in the place of a score: what chooses batches by draws takes it as it is.
 
     wish = ObjectivePosterior(posterior, objective, functions, noise, pairs)
-    summarise_pool(wish, pairs.stand_ins(), ...)
+    summarise_pool(wish, candidates, ...)
 
-A pair across cell lines is handed around as its block in the first of them, so that pools, caps
-per compound and batches stay what they are; ``pairs.select(rows).blocks()`` are the blocks that a
-chosen pair asks for.
+A pair across cell lines is handed around as its blocks, so that pools, caps per compound and
+batches stay what they are: each block carries the numbers of its pair.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from models.objectives.objective import (
 )
 from models.objectives.selectivity import PairsInLines
 from models.pharmacology.noise import NoiseModel
-from models.screen import Candidates, FloatArray, ScreenError
+from models.screen import Candidates, FloatArray, IntArray, ScreenError
 from models.synergy.registry import ModelPosterior
 from models.synergy.response.dose_grids import DoseGrids
 from models.synergy.training import Schedule
@@ -110,25 +109,87 @@ class ObjectivePosterior:
 
     def draws(self, candidates: Candidates, n: int, seed: int) -> Tensor:
         """``(n, len(candidates))`` float32 draws of the objective, noise-free."""
-        values = evaluate(self.objective, self.functions, self._place(candidates), n, seed)
-        return torch.from_numpy(values.astype(np.float32))
+        at, where = self._place(candidates)
+        values = evaluate(self.objective, self.functions, at, n, seed).astype(np.float32)
+        return torch.from_numpy(values if where is None else values[:, where])
 
     def noise_sd(self, candidates: Candidates) -> Tensor:
         """``(len(candidates),)`` standard deviation of the measured objective."""
-        at = self._place(candidates)
+        at, where = self._place(candidates)
         blocks = at.blocks() if isinstance(at, PairsInLines) else at
         lines = at.line_ids if isinstance(at, PairsInLines) else ()
         quantities = line_weights(self.objective, lines)
         # Objectives that leave out a line would not need its noise; they weigh it with zero.
         noise = {q: self.noise.sd(q, blocks).reshape(len(at), -1) for q in quantities}
-        return torch.from_numpy(objective_noise_sd(self.objective, noise, at)).float()
+        sd = objective_noise_sd(self.objective, noise, at)
+        return torch.from_numpy(sd if where is None else sd[where]).float()
 
     def noise_scale(self, candidates: Candidates) -> Tensor:
         """``(len(candidates),)`` scale of the noise of one measurement."""
         df = self.noise_df
         return self.noise_sd(candidates) * (1.0 if math.isinf(df) else math.sqrt((df - 2) / df))
 
-    def _place(self, candidates: Candidates) -> Candidates | PairsInLines:
+    def _place(self, candidates: Candidates) -> tuple[Candidates | PairsInLines, IntArray | None]:
+        """What is evaluated, and which of it each candidate is (``None``: they are the same)."""
         if self.pairs is None:
-            return candidates
-        return PairsInLines(candidates.compounds, self.pairs.lines, self.pairs.line_ids)
+            return candidates, None
+        n = 1 + int(candidates.compounds.max(initial=0))
+        keys = candidates.compounds[:, 0] * n + candidates.compounds[:, 1]
+        distinct, where = np.unique(keys, return_inverse=True)
+        pairs = np.stack(np.divmod(distinct, n), axis=1)
+        return PairsInLines(pairs, self.pairs.lines, self.pairs.line_ids), where
+
+
+@dataclass(frozen=True)
+class FrontPosterior:
+    """Several objectives kept apart, and one number that says whether all of them are reached.
+
+    In the place of a score stands the *margin* of a candidate, the least of what its objectives
+    exceed their reference by: ``min_k f_k - r_k``, above 0 exactly where all exceed it. Its noise
+    is Gaussian, that of the noisiest objective: objectives of one block are read from the same
+    wells and err together. ``parts``: at least two; ``reference``: one value each.
+    """
+
+    parts: tuple[ObjectivePosterior, ...]
+    reference: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.parts) < 2 or len(self.parts) != len(self.reference):
+            raise ScreenError("a front needs two objectives or more, and a reference of each")
+
+    @property
+    def model(self) -> str:
+        """Name of the model underneath."""
+        return self.parts[0].model
+
+    @property
+    def noise_df(self) -> float:
+        """Infinite: Gaussian."""
+        return math.inf
+
+    @property
+    def schedule(self) -> Schedule:
+        """What the fit underneath ran."""
+        return self.parts[0].schedule
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Of the fit underneath."""
+        return self.parts[0].diagnostics()
+
+    def each(self, candidates: Candidates, n: int, seed: int) -> FloatArray:
+        """``(k, n, len(candidates))`` draws of every objective in the same worlds."""
+        drawn = [part.draws(candidates, n, seed).numpy() for part in self.parts]
+        return np.stack(drawn).astype(np.float64)
+
+    def draws(self, candidates: Candidates, n: int, seed: int) -> Tensor:
+        """``(n, len(candidates))`` float32 draws of the margin."""
+        beyond = self.each(candidates, n, seed) - np.array(self.reference)[:, None, None]
+        return torch.from_numpy(beyond.min(axis=0).astype(np.float32))
+
+    def noise_sd(self, candidates: Candidates) -> Tensor:
+        """``(len(candidates),)`` standard deviation of a measured margin."""
+        return torch.stack([part.noise_sd(candidates) for part in self.parts]).amax(dim=0)
+
+    def noise_scale(self, candidates: Candidates) -> Tensor:
+        """The same: the noise is Gaussian."""
+        return self.noise_sd(candidates)

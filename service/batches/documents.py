@@ -24,6 +24,10 @@ NUMBERS = (
     "acquisition",
 )
 
+IMPROVEMENT = ("probability_of_improvement", "expected_improvement")
+FRONT = ("front_probability", "on_front")
+"""Columns that lists from before there were goals lack, and that not every goal fills."""
+
 CSV_HEADER = (
     "rank",
     "in_batch",
@@ -36,6 +40,8 @@ CSV_HEADER = (
     "cell_line",
     *NUMBERS,
     "raw_hit_probability",
+    *IMPROVEMENT,
+    *FRONT,
     "nearest_measured",
     "reason",
     "compound_1_id",
@@ -81,6 +87,8 @@ def _cells(row: dict[str, Any]) -> list[Any]:
         row["cell_line"]["name"],
         *(row[name] for name in NUMBERS),
         row.get("raw_hit_probability"),
+        *(row.get(name) for name in IMPROVEMENT),
+        *((row.get("objective") or {}).get(name) for name in FRONT),
         _nearest(row["nearest_measured"]),
         row["reason"],
         first["id"],

@@ -224,7 +224,7 @@ def get_batch(
     if format == "csv":
         rows = [_csv_row(item) for item in described.items]
         return Response(csv_text(_CSV_HEADER, rows), media_type="text/csv; charset=utf-8")
-    etag.tag(response, batch.version)
+    etag.tag(response, batch.version, str([item.has_results for item in described.items]))
     return described
 
 

@@ -38,6 +38,7 @@ from service.batches.tables import Recommendation
 from service.kit.database import dump_json
 from service.kit.ids import new_id
 from service.kit.jobs import JobContext, JobFailed, problem_dict
+from service.kit.outbox import emit
 from service.learning.fitting import (
     Fitting,
     add_model,
@@ -46,6 +47,7 @@ from service.learning.fitting import (
     round_rules,
     unit_of,
 )
+from service.learning.objectives import beside, describe_aim, named
 
 _INDEXED = re.compile(r"\bcompound (\d+(?:, \d+)*)")
 
@@ -85,6 +87,7 @@ class RecommendJob:
             )
             RecommendationRepository(session, unit.principal).add(recommendation)
             session.flush()
+            emit(session, "recommendation.ready", recommendation, round=recommendation.round)
             result = {"recommendation": f"/v1/recommendations/{recommendation.id}"}
             return {**result, **({"model": f"/v1/models/{model.id}"} if model else {})}
 
@@ -97,6 +100,11 @@ class RecommendJob:
             return read_pool(
                 unit_of(self.ctx, session), self.campaign_id, self.fitting.snapshot.screen
             )
+
+    @cached_property
+    def aimed(self) -> Pool:
+        """Of the pool what the objective is about, all else excluded."""
+        return rounds.aim_pool(self.pool, self.fitting.snapshot.screen.cell_lines, self.rules)[0]
 
     @cached_property
     def past(self) -> _Past:
@@ -148,7 +156,8 @@ class RecommendJob:
             )
         except NothingLeft as error:
             title = "Nothing is left to propose"
-            raise JobFailed(problem_dict("nothing-left", title, str(error), 409)) from None
+            words = named(str(error), self.fitting.snapshot.names)
+            raise JobFailed(problem_dict("nothing-left", title, words, 409)) from None
         except InfeasibleBatch as error:
             raise self._impossible(error) from None
         except ScreenError as error:
@@ -159,20 +168,21 @@ class RecommendJob:
         self, scores: PoolScores, ranked: RankedCandidates, select_s: float
     ) -> dict[str, Any]:
         """What publishing needs of the ranking, as JSON."""
-        prepared, fitted = self.fitting.prepared, self.fitting.fitted
+        prepared, fitted, aim = self.fitting.prepared, self.fitting.fitted, self.fitting.aim
         candidates = self._describe(ranked, scores)
-        usable = ~(self.pool.excluded | measured_rows(self.fitting.snapshot.screen, self.pool))
+        usable = ~(self.aimed.excluded | measured_rows(self.fitting.snapshot.screen, self.pool))
         return {
             "candidates": self.ctx.artifacts.put(dump_json(candidates).encode(), "json"),
             "table": self.ctx.artifacts.put(parquet_of(candidates), "parquet"),
             "n_pool": int(np.sum(usable)),
             "n_ranked": len(candidates),
             "n_batch": int(np.sum(ranked.in_batch)),
-            "step": _short(scores.step) or None,
+            "step": self._step(scores),
             "calibration": _short(scores.calibration),
             "outlook": _short(scores.outlook),
             "shortfall": self._named(ranked.shortfall) or None,
             "solution": _solution(ranked),
+            "objective": describe_aim(aim, self.rules, ranked, self.fitting.snapshot.names),
             "limits": limits_of(self.rules),
             "curve": self._curve(scores, usable),
             "worlds": self._worlds(scores, ranked),
@@ -188,6 +198,7 @@ class RecommendJob:
     def _row(self, stored: dict[str, Any], model_id: str | None, reason: str) -> Recommendation:
         kept = ("n_pool", "n_ranked", "n_batch", "timings", "candidates")
         said = ("step", "calibration", "outlook", "shortfall", "solution", "limits", "curve")
+
         worlds = stored.get("worlds")
         packed = None if worlds is None else b64decode(json.loads(self.ctx.artifacts.get(worlds)))
         return Recommendation(
@@ -200,12 +211,12 @@ class RecommendJob:
             reason=reason,
             table_artifact=stored["table"],
             worlds=packed,
-            **{name: stored.get(name) for name in (*kept, *said)},
+            **{name: stored.get(name) for name in (*kept, *said, "objective")},
         )
 
     def _impossible(self, error: InfeasibleBatch) -> JobFailed:
         """The rules that exclude each other, with names instead of rows."""
-        screen, pool, lab = self.fitting.snapshot.screen, self.pool, self.rules.lab_rules()
+        screen, pool, lab = self.fitting.snapshot.screen, self.aimed, self.rules.lab_rules()
         conflicts = error.conflicts
         if lab is not None:
             measured = measured_rows(screen, pool)
@@ -227,44 +238,53 @@ class RecommendJob:
         )
 
     def _history(self) -> ForecastHistory:
-        """What models said of blocks that are measured now, of the same score and threshold."""
-        measured = self._measured()
-        said: dict[tuple[str, str, str], tuple[float, bool, int]] = {}
+        """What models said of blocks that are known now, of the same objective and threshold.
+
+        Blocks of one pair, where cell lines are compared, are one forecast.
+        """
+        known = self._known()
+        said: dict[int, tuple[float, bool, int]] = {}
         for one in self.past.chosen:
             chance = one.predicted.get("raw_hit_probability", one.predicted.get("hit_probability"))
             same = all(
-                one.rules.get(name) == self.ctx.args["rules"][name]
-                for name in ("score", "hit_threshold")
+                one.rules.get(name) == self.ctx.args["rules"].get(name)
+                for name in ("score", "hit_threshold", "objective")
             )
-            if one.modelled and same and chance is not None and one.block in measured:
-                hit = measured[one.block] > self.plain_rules.hit_threshold
-                said[one.block] = (chance, hit, one.round)
+            if one.modelled and same and chance is not None and one.block in known:
+                value, group = known[one.block]
+                said[group] = (chance, value > self.plain_rules.hit_threshold, one.round)
         if not said:
             return ForecastHistory.none()
         chances, hits, numbers = zip(*said.values(), strict=True)
         ago = max(numbers) - np.array(numbers, dtype=np.int64)
         return ForecastHistory(np.array(chances), np.array(hits, dtype=bool), ago)
 
-    def _measured(self) -> dict[tuple[str, str, str], float]:
-        """The score of every measured block, by ids in ascending order."""
-        blocks, screen = self.fitting.prepared.blocks, self.fitting.snapshot.screen
+    def _known(self) -> dict[tuple[str, str, str], tuple[float, int]]:
+        """The objective of every measured block for which it is known, by ids in ascending order,
+        and the number of the candidate that the block belongs to."""
+        measured, screen = self.fitting.aim.measured, self.fitting.snapshot.screen
+        at = self.fitting.prepared.blocks.candidates.select(measured.rows)
         compounds, lines = screen.compounds.ids, screen.cell_lines.ids
-        keys = zip(blocks.candidates.compounds, blocks.candidates.cell_line, strict=True)
-        named = [(*sorted((compounds[a], compounds[b])), lines[line]) for (a, b), line in keys]
-        return {
-            (a, b, line): float(score)
-            for (a, b, line), score in zip(named, blocks.score, strict=True)
-        }
+        found: dict[tuple[str, str, str], tuple[float, int]] = {}
+        for row, (one, other) in enumerate(at.compounds):
+            a, b = sorted((compounds[one], compounds[other]))
+            block = (a, b, lines[int(at.cell_line[row])])
+            found[block] = (float(measured.value[row]), int(measured.group[row]))
+        return found
 
     def _curve(self, scores: PoolScores, usable: Any) -> list[dict[str, Any]] | None:
         """Hits by round, against what chance would have found; nothing without a model."""
-        measured = self._measured()
-        if self.fitting.fitted.posterior is None or not measured:
+        known = self._known()
+        if self.fitting.fitted.posterior is None or not known:
             return None
         number = {one.block: one.round for one in self.past.chosen}
+        values, groups = (np.array(column) for column in zip(*known.values(), strict=True))
+        # A pair is known from the round in which the last of its blocks was chosen.
+        since = np.zeros(int(groups.max()) + 1, dtype=np.int64)
+        np.maximum.at(since, groups, [number.get(block, 0) for block in known])
         entries = live_curve(
-            np.array(list(measured.values())),
-            np.array([number.get(block, 0) for block in measured], dtype=np.int64),
+            values,
+            since[groups],
             self.plain_rules.hit_threshold,
             scores.hit_probability[usable],
             hits_left=_hits_left(scores.outlook, int(usable.sum())),
@@ -276,7 +296,7 @@ class RecommendJob:
 
         Kept so that any selection of candidates can be counted later, without a model.
         """
-        posterior, rows = self.fitting.fitted.posterior, ranked.pool_index
+        posterior, rows = self.fitting.aim.posterior, ranked.pool_index
         if posterior is None:
             return None
         at = self.pool.candidates.select(rows)
@@ -303,6 +323,7 @@ class RecommendJob:
                 "cell_line": self._cell_line(at),
                 **{name: _number(column[row]) for name, column in columns.items()},
                 "raw_hit_probability": None if raw is None else _number(raw[at]),
+                **beside(ranked, row),
                 "nearest_measured": self._nearest(int(ranked.nearest[row])),
                 "reason": ranked.reason[row],
             }
@@ -333,6 +354,13 @@ class RecommendJob:
             "cell_line": snapshot.names[line],
             "score": _number(blocks.score[block]),
         }
+
+    def _step(self, scores: PoolScores) -> dict[str, Any] | None:
+        """The step, with names in its reason."""
+        if not scores.step:
+            return None
+        reason = named(scores.step["reason"], self.fitting.snapshot.names)
+        return {**_short(scores.step), "reason": reason}
 
     def _named(self, text: str) -> str:
         """``text`` with names where it counts compounds by their row in the screen."""

@@ -36,6 +36,22 @@ class NearestMeasured(Out):
     score: float
 
 
+class PartValue(Out):
+    """Noise-free: what measuring it over and over would give."""
+
+    mean: float
+    sd: float
+
+
+class CandidateObjective(Out):
+    parts: list[PartValue] = Field(description="In the order of the recommendation's parts.")
+    front_probability: float | None = Field(
+        description="Of a goal that keeps objectives apart: the chance that nothing measured, in "
+        "the lab or in the pool is better in every objective."
+    )
+    on_front: bool | None = Field(description="On the front of the expected values.")
+
+
 class CandidateOut(Out):
     rank: int
     in_batch: bool
@@ -44,7 +60,10 @@ class CandidateOut(Out):
     pinned: bool = False
     compounds: list[CandidateCompound]
     cell_line: CandidateCellLine
-    mean: float = Field(description="Expected score, percentage points.")
+    mean: float = Field(
+        description="Expected score, or what the goal asks for instead, percentage points; of "
+        "objectives kept apart, by how much all of them exceed their reference."
+    )
     sd: float = Field(description="Of a measurement: epistemic and observation noise together.")
     q05: float
     q50: float
@@ -56,8 +75,49 @@ class CandidateOut(Out):
     epistemic_sd: float = Field(description="What more measurements would take away.")
     observation_sd: float = Field(description="What stays: the noise of one measurement.")
     acquisition: float = Field(description="The value that the ranking follows.")
+    probability_of_improvement: float | None = Field(
+        None,
+        description="Chance to be truly better than the best measured; of objectives kept apart, "
+        "to reach beyond the measured front. Null without a model.",
+    )
+    expected_improvement: float | None = Field(
+        None,
+        description="By how much on average, none counted as 0; of objectives kept apart, the "
+        "volume it adds to the measured front.",
+    )
+    objective: CandidateObjective | None = Field(
+        None, description="The parts of the goal; null where it has none, or without a model."
+    )
     nearest_measured: NearestMeasured | None
     reason: str
+
+
+class ObjectivePart(Out):
+    description: str
+    weight: float | None = Field(description="In the sum; null for objectives kept apart.")
+    cell_line: CandidateCellLine | None = Field(description="Where the part is one of one line.")
+
+
+class ObjectiveOut(Out):
+    """What the recommendation looked for, and how much of that is known."""
+
+    kind: Literal["score", "efficacy", "selectivity", "weighted_sum", "pareto"]
+    description: str
+    compares_lines: bool = Field(
+        description="It belongs to pairs: every block carries the numbers of its pair, and is a "
+        "hit where its pair is."
+    )
+    parts: list[ObjectivePart]
+    reference: list[float] | None = Field(description="Of objectives kept apart.")
+    hit_threshold: float
+    known: int = Field(description="Measured blocks for which it is known.")
+    partly_measured: int = Field(
+        description="Measured blocks of pairs that lack a cell line that is compared."
+    )
+    best: float | None = Field(description="The best measured.")
+    batch_on_front: list[int] | None = Field(
+        description="Ranks of the batch that are on the front of the expected values."
+    )
 
 
 class RecommendationSummaryOut(Out):
@@ -91,6 +151,9 @@ class RecommendationSummaryOut(Out):
         None,
         description="With rules of the laboratory: the sum of values, a bound that no batch can "
         "exceed, whether it is proven the best, and how it was found.",
+    )
+    objective: ObjectiveOut | None = Field(
+        None, description="Null in recommendations from before campaigns had goals."
     )
     limits: dict[str, Any] | None = Field(
         None, description="What the batch obeys, as numbers; null stands for no limit."
@@ -174,7 +237,7 @@ class RelatedMeasurement(Out):
     cell_line: str
     score: float
     standard_error: float
-    is_hit: bool
+    is_hit: bool | None = Field(description="Null where it is not known yet.")
     shared: Literal["both compounds", "one compound, same cell line", "one compound"]
 
 

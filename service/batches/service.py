@@ -17,6 +17,7 @@ from service.batches.repository import (
 )
 from service.batches.schemas import AcceptIn, BatchPatch, RecommendIn, ReplaceIn
 from service.batches.tables import Batch, BatchItem, Recommendation
+from service.campaigns.goal_lines import check_acquisition
 from service.campaigns.marks import MarkService
 from service.campaigns.schemas import MarkIn
 from service.campaigns.service import CampaignService
@@ -25,6 +26,7 @@ from service.kit.audit.recorder import give_reason
 from service.kit.database import utcnow
 from service.kit.ids import new_id
 from service.kit.jobs.tables import Job
+from service.kit.outbox import emit
 from service.kit.problems import Conflict, FieldError, Invalid, NotFound
 from service.kit.unit import Unit
 from service.learning.service import draw_seed, request_job, rules_of
@@ -59,6 +61,9 @@ class BatchService:
             rules["batch_size"] = body.batch_size
             # What is asked for now also holds where whole plates would hold more.
             rules["lab"] = rules["lab"] and {**rules["lab"], "batch_size": body.batch_size}
+        wrong = check_acquisition(rules["acquisition"], campaign.goal, "/acquisition")
+        if wrong is not None:
+            raise Invalid(wrong.message, errors=[wrong])
         args = {"rules": rules, "seed": draw_seed(body.seed)}
         return request_job(self.unit, RECOMMEND, campaign, args)
 
@@ -85,16 +90,20 @@ class BatchService:
         for position, (candidate, spot) in enumerate(zip(chosen, spots, strict=True), start=1):
             self.items.add(_item(batch, position, candidate, spot.plate))
         self.session.flush()
+        emit(self.session, "batch.accepted", batch, round=batch.round, n_items=len(spots))
         return batch
 
     def patch(self, batch: Batch, change: BatchPatch) -> Batch:
         """Move a batch on, or note something about it."""
         self.campaigns.require_not_closed(self.campaigns.campaigns.get(batch.campaign_id))
+        before = batch.version
         if change.status is not None and change.status != batch.status:
             self._move(batch, change.status)
         if "note" in change.model_fields_set:
             batch.note = change.note
         self.session.flush()
+        if batch.version != before:
+            emit(self.session, "batch.changed", batch, status=batch.status)
         return batch
 
     def replace(self, batch: Batch, item: BatchItem, body: ReplaceIn) -> BatchItem:
@@ -117,6 +126,7 @@ class BatchService:
         self.session.flush()
         successor = self.items.add(_item(batch, item.position, candidate, item.plate))
         self.session.flush()
+        emit(self.session, "batch.changed", batch, status=batch.status)
         return successor
 
     def candidates_of(self, recommendation: Recommendation) -> list[dict[str, Any]]:

@@ -62,6 +62,7 @@ class Recommendation(WorkspaceOwned, Base):
     outlook: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     shortfall: Mapped[str | None] = mapped_column(Text)
     solution: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    objective: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     limits: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     """The limits that the batch obeys, as numbers; see :mod:`service.batches.bench`."""
     curve: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)

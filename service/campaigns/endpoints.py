@@ -156,7 +156,11 @@ def _shared(campaign: Campaign) -> dict[str, Any]:
         "name": campaign.name,
         "status": campaign.status,
         "objective": Objective.model_validate(
-            {"score": campaign.score, "hit_threshold": campaign.hit_threshold}
+            {
+                "score": campaign.score,
+                "hit_threshold": campaign.hit_threshold,
+                "goal": campaign.goal,
+            }
         ),
         "limits": limits_of(campaign),
         "learning": Learning.model_validate(

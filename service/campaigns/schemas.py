@@ -7,10 +7,22 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
+from service.campaigns.goals import Goal, ParetoGoal, has_efficacy
 from service.kit.schemas import Body, Dose, Finite, Name, Out, Text
 
 Status = Literal["draft", "open", "paused", "closed"]
-ScoreName = Literal["bliss_mean", "bliss_max", "hsa_mean", "hsa_max"]
+ScoreName = Literal[
+    "bliss_mean",
+    "bliss_max",
+    "hsa_mean",
+    "hsa_max",
+    "loewe_mean",
+    "loewe_max",
+    "zip_mean",
+    "zip_max",
+    "inhibition_mean",
+    "inhibition_max",
+]
 ModelName = Literal[
     "auto",
     "bnn_gaussian",
@@ -59,6 +71,8 @@ AcquisitionName = Literal[
     "joint_hit_coverage",
     "joint_expected_best",
     "joint_information",
+    "expected_hypervolume",
+    "front_probability",
     "auto",
 ]
 BlockShape = Literal["single", "matrix", "diagonal"]
@@ -119,12 +133,37 @@ class Objective(Body):
 
     score: ScoreName = Field(
         "bliss_mean",
-        description="Excess inhibition over the reference (Bliss or HSA), in percentage points, "
-        "summarised over the dose matrix (mean or maximum). Positive is synergy.",
+        description="Excess inhibition over the reference (Bliss, HSA, Loewe or ZIP), in "
+        "percentage points, summarised over the dose matrix (mean or maximum). Positive is "
+        "synergy. Loewe is undefined beyond the weaker compound's maximum effect; such dose pairs "
+        "are left out. `inhibition` subtracts no reference.",
     )
     hit_threshold: Finite = Field(
-        10.0, description="A block whose score exceeds this is a hit.", examples=[10.0]
+        10.0,
+        description="A block whose score, or what `goal` asks for instead, exceeds this is a hit.",
+        examples=[10.0],
     )
+    goal: Goal | None = Field(
+        None,
+        description="What is sought instead of the score: efficacy, selectivity between cell "
+        "lines, a weighted sum, or several objectives kept apart (`pareto`). Scores in it are "
+        "`score`. Null: the score.",
+        examples=[{"kind": "selectivity", "kill": ["A375"], "spare": ["MCF7"]}],
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Objective:
+        if self.goal is not None and has_efficacy(self.goal) and self.score.startswith("loewe"):
+            raise ValueError(
+                "inhibition cannot be told from a Loewe score, which leaves out dose pairs; choose "
+                "a score over another reference beside this goal"
+            )
+        return self
+
+    def threshold(self) -> float:
+        """The hit threshold that was said; a front has 0 where none was."""
+        said = "hit_threshold" in self.model_fields_set
+        return 0.0 if isinstance(self.goal, ParetoGoal) and not said else self.hit_threshold
 
 
 Count = Annotated[int, Field(ge=1, le=10_000)]
@@ -255,7 +294,9 @@ class Learning(Body):
         "of the pool (`top_k`); what a measurement would teach (`entropy`, `bald`, "
         "`hit_information`, `pdbal`); a batch as a set, given what is in the lab: the chance of "
         "at least one hit, the best it may hold, what it teaches (`joint_hit_coverage`, "
-        "`joint_expected_best`, `joint_information`); chance (`random`). `auto`: each round its "
+        "`joint_expected_best`, `joint_information`); what a candidate may add to a front, or its "
+        "chance to be on it, for a goal of the kind `pareto`, where the former is the default "
+        "(`expected_hypervolume`, `front_probability`); chance (`random`). `auto`: each round its "
         "own, from exploring to finding, and the reason is kept with it.",
     )
     # Not Finite: a type's own bounds win over those that a field adds.

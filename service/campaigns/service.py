@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from service.campaigns.goal_lines import acquisition_of, check_acquisition, goal_of
 from service.campaigns.laboratory import lab_of
 from service.campaigns.repository import (
     CampaignCellLineRepository,
@@ -55,9 +56,11 @@ class CampaignService:
         line_ids = self._resolve_lines(body.cell_lines, "/cell_lines")
         campaign = Campaign(id=new_id("cam"), name=body.name, status=body.status, note=body.note)
         campaign.all_pairs = body.pairs is None
-        _set_objective(campaign, body.objective)
+        goal = self._goal(body.objective, set(line_ids))
+        _set_objective(campaign, body.objective, goal)
         _set_limits(campaign, body.limits, self._laboratory(body.limits, set(compound_ids)))
         _set_learning(campaign, body.learning)
+        _check_acquisition(campaign)
         self.campaigns.add(campaign)
         self.session.flush()
         self._add_compounds(campaign, body.compounds, compound_ids, body.common_doses())
@@ -71,9 +74,11 @@ class CampaignService:
         """Change a campaign; compounds, cell lines and pairs are only ever added."""
         self.require_not_closed(campaign)
         # First, and once: every flush of a changed campaign would count as a version.
-        lab = None
+        lab = goal = None
         if change.limits is not None:
             lab = self._laboratory(change.limits, self._members_after(campaign, change))
+        if change.objective is not None:
+            goal = self._goal(change.objective, self._lines_after(campaign, change))
         if change.status is not None and change.status != campaign.status:
             _check_transition(campaign.status, change.status)
             campaign.status = change.status
@@ -81,11 +86,12 @@ class CampaignService:
         if "note" in change.model_fields_set:
             campaign.note = change.note
         if change.objective is not None:
-            _set_objective(campaign, change.objective)
+            _set_objective(campaign, change.objective, goal)
         if change.limits is not None:
             _set_limits(campaign, change.limits, lab)
         if change.learning is not None:
             _set_learning(campaign, change.learning)
+        _check_acquisition(campaign)
         campaign.updated_at = utcnow()
         self.session.flush()
         self._extend(campaign, change)
@@ -133,6 +139,23 @@ class CampaignService:
         lab = lab_of(limits, NameDirectory("compound of the campaign", rows), errors)
         _refuse(errors)
         return lab
+
+    def _goal(self, objective: Objective, members: set[str]) -> dict[str, Any] | None:
+        """What is sought, with the ids of cell lines, which are among ``members``."""
+        known = CellLineRepository(self.session, self.unit.principal).everything()
+        lines = NameDirectory("cell line of the campaign", [r for r in known if r[2] in members])
+        errors: list[FieldError] = []
+        goal = goal_of(objective.goal, lines, errors)
+        _refuse(errors)
+        return goal
+
+    def _lines_after(self, campaign: Campaign, change: CampaignPatch) -> set[str]:
+        """The cell lines that the campaign will have."""
+        members = {row[0] for row in self.cell_lines.members(campaign.id)}
+        known = CellLineRepository(self.session, self.unit.principal).everything()
+        directory = NameDirectory("cell line", known)
+        added = (directory.resolve(name) for name in change.add_cell_lines)
+        return members | {identifier for identifier in added if identifier is not None}
 
     def _members_after(self, campaign: Campaign, change: CampaignPatch) -> set[str]:
         """The compounds that the campaign will have."""
@@ -244,8 +267,9 @@ def resolve_pair(
     return first, second
 
 
-def _set_objective(campaign: Campaign, objective: Objective) -> None:
-    campaign.score, campaign.hit_threshold = objective.score, objective.hit_threshold
+def _set_objective(campaign: Campaign, objective: Objective, goal: dict[str, Any] | None) -> None:
+    campaign.score, campaign.hit_threshold = objective.score, objective.threshold()
+    campaign.goal = goal
 
 
 def _set_limits(campaign: Campaign, limits: Limits, lab: dict[str, Any] | None) -> None:
@@ -254,9 +278,15 @@ def _set_limits(campaign: Campaign, limits: Limits, lab: dict[str, Any] | None) 
 
 
 def _set_learning(campaign: Campaign, learning: Learning) -> None:
-    campaign.model, campaign.acquisition = learning.model, learning.acquisition
+    campaign.model = learning.model
+    campaign.acquisition = acquisition_of(learning, campaign.goal)
     campaign.kappa, campaign.xi = learning.kappa, learning.xi
     campaign.top_k, campaign.rounds_planned = learning.top_k, learning.rounds_planned
+
+
+def _check_acquisition(campaign: Campaign) -> None:
+    wrong = check_acquisition(campaign.acquisition, campaign.goal, "/learning/acquisition")
+    _refuse([] if wrong is None else [wrong])
 
 
 def _check_transition(present: str, wanted: str) -> None:

@@ -38,6 +38,8 @@ class Campaign(Versioned, WorkspaceOwned, Base):
     status: Mapped[str] = mapped_column(String(10), default="open")
     score: Mapped[str] = mapped_column(String(40))
     hit_threshold: Mapped[float]
+    goal: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What is sought instead of the score; cell lines by id."""
     model: Mapped[str] = mapped_column(String(60))
     acquisition: Mapped[str] = mapped_column(String(40))
     kappa: Mapped[float]

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from models import rounds
 from models.bayes.predictive import Noise
-from models.rounds import Fitted, Prepared, RoundRules
+from models.rounds import Aim, Fitted, Prepared, RoundRules
 from models.screen import Candidates, ScreenError
 from models.synergy.registry import ModelPosterior
 from service.kit.artifacts import ArtifactStore
@@ -29,8 +29,10 @@ from service.kit.auth.principal import Principal
 from service.kit.database import dump_json
 from service.kit.ids import new_id
 from service.kit.jobs import JobContext, JobFailed, problem_dict
+from service.kit.outbox import emit
 from service.kit.parts import Parts
 from service.kit.unit import Unit
+from service.learning.objectives import objective_of
 from service.learning.repository import FittedModelRepository
 from service.learning.snapshots import Snapshot, load_snapshot, read_snapshot, store_snapshot
 from service.learning.tables import FittedModel
@@ -46,7 +48,8 @@ def unit_of(ctx: JobContext, session: Session) -> Unit:
 def round_rules(frozen: Mapping[str, Any]) -> RoundRules:
     """The rules that a job was asked to follow, but for those of the laboratory: these name
     compounds, and belong to whoever chooses a batch."""
-    return RoundRules(**{name: value for name, value in frozen.items() if name != "lab"})
+    plain = {name: frozen[name] for name in frozen if name not in ("lab", "objective")}
+    return RoundRules(**plain, objective=objective_of(frozen.get("objective"), frozen["score"]))
 
 
 @dataclass
@@ -93,6 +96,11 @@ class Fitting:
             return self._fresh
         return load_fit(stored["weights"], stored["metadata"], self.ctx.artifacts, self.ctx.device)
 
+    @cached_property
+    def aim(self) -> Aim:
+        """What the campaign looks for, on draws of the posterior and as measured."""
+        return rounds.aim_of(self.snapshot.screen, self.prepared, self.fitted, self.rules)
+
     def _take_snapshot(self) -> str:
         self.ctx.progress("reading measurements", 0, 1)
         with self.ctx.database.reading() as session:
@@ -118,6 +126,7 @@ class Fitting:
     def _measured_blocks(self) -> list[dict[str, Any]]:
         """What every measured block scored, with names: the data as the model saw them."""
         blocks, names = self.prepared.blocks, self.snapshot.names
+        sought, threshold = self.aim.measured.by_block(), self.rules.hit_threshold
         compounds, lines = self.snapshot.screen.compounds.ids, self.snapshot.screen.cell_lines.ids
         return [
             {
@@ -128,14 +137,16 @@ class Fitting:
                 "score": round(float(score), 4),
                 "standard_error": round(float(error), 4),
                 "n_wells": int(n_wells),
-                "is_hit": bool(score > self.rules.hit_threshold),
+                "objective": None if np.isnan(value) else round(float(value), 4),
+                "is_hit": None if np.isnan(value) else bool(value > threshold),
             }
-            for (a, b), line, score, error, n_wells in zip(
+            for (a, b), line, score, error, n_wells, value in zip(
                 blocks.candidates.compounds,
                 blocks.candidates.cell_line,
                 blocks.score,
                 blocks.noise_sd,
                 blocks.n_wells,
+                sought,
                 strict=True,
             )
         ]
@@ -175,6 +186,7 @@ def add_model(unit: Unit, columns: dict[str, Any]) -> FittedModel:
         FittedModel(id=new_id("mdl"), **columns)
     )
     unit.session.flush()
+    emit(unit.session, "model.ready", model, score=model.score)
     return model
 
 

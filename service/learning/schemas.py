@@ -51,7 +51,13 @@ class MeasuredBlock(Out):
     score: float = Field(description="Percentage points, positive is synergy.")
     standard_error: float
     n_wells: int
-    is_hit: bool
+    objective: float | None = Field(
+        None,
+        description="What the campaign looks for, as measured (of a front: by how much every "
+        "objective exceeds its reference). Null where a pair is not measured in all cell lines "
+        "that are compared.",
+    )
+    is_hit: bool | None = Field(description="Null where it is not known yet.")
 
 
 class MeasuredBlocksOut(Out):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.assays.repository import MeasurementRepository
+from service.campaigns.goal_lines import check_acquisition
 from service.campaigns.service import CampaignService
 from service.campaigns.tables import Campaign
 from service.kit.audit.recorder import record
@@ -46,6 +47,7 @@ def rules_of(campaign: Campaign) -> dict[str, Any]:
     return {
         "score": campaign.score,
         "hit_threshold": campaign.hit_threshold,
+        "objective": campaign.goal,
         "batch_size": campaign.batch_size,
         "max_per_compound": campaign.max_per_compound,
         "acquisition": campaign.acquisition,
@@ -56,6 +58,11 @@ def rules_of(campaign: Campaign) -> dict[str, Any]:
         "model": campaign.model,
         "lab": campaign.lab,
     }
+
+
+def seeks_score(campaign: Campaign) -> bool:
+    """Whether the score itself is what the campaign looks for."""
+    return campaign.goal is None or campaign.goal["kind"] == "score"
 
 
 def draw_seed(given: int | None) -> int:
@@ -86,11 +93,24 @@ class LearningService:
         question = self.unit.parts.artifacts.put(
             dump_json([item.plain() for item in items]).encode(), "json"
         )
-        args = {"model_id": model.id, "question": question, "hit_threshold": campaign.hit_threshold}
+        # The threshold of another objective says nothing of the scores that are asked for.
+        threshold = campaign.hit_threshold if seeks_score(campaign) else None
+        args = {"model_id": model.id, "question": question, "hit_threshold": threshold}
         return request_job(self.unit, PREDICT, campaign, args)
 
     def replay(self, campaign: Campaign, body: ReplayIn) -> Job:
         """Ask for a comparison of strategies on what was measured so far."""
+        if not seeks_score(campaign):
+            kind = (campaign.goal or {})["kind"]
+            raise Conflict(
+                f"A replay looks for high scores, and this campaign's goal is {kind}: its rounds "
+                f"cannot be replayed. PATCH the objective to one without a goal to compare "
+                f"strategies on the score."
+            )
+        for row, name in enumerate(body.acquisitions or ()):
+            wrong = check_acquisition(name, None, f"/acquisitions/{row}")
+            if wrong is not None:
+                raise Invalid(wrong.message, errors=[wrong])
         measurements = MeasurementRepository(self.session, self.unit.principal)
         measured = len(measurements.measured_blocks(campaign.id))
         if measured < FEWEST_REPLAYED:

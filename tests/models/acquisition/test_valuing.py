@@ -16,7 +16,8 @@ from models.acquisition.rules import RoundRules
 from models.acquisition.schedule import BOTH, EXPLORE, FIND, mixed_values
 from models.acquisition.valuing import FIXED, choose_step, step_without_model, value_pool
 from models.evaluation.past_campaign import PastCampaign
-from models.objectives.scores import Blocks, measure_blocks
+from models.objectives.measured import MeasuredObjective, measured_scores
+from models.objectives.scores import measure_blocks
 from models.pharmacology.simulate import simulate_screen
 from tests.models.acquisition.test_outlook import AT, USABLE, Scores
 
@@ -30,9 +31,9 @@ RULES = RoundRules(batch_size=10, draws=32, ranked=20, acquisition="auto", round
 
 
 @cache
-def blocks() -> Blocks:
+def measured() -> MeasuredObjective:
     campaign = PastCampaign.of_simulation(simulate_screen(6, 2, 2, 0.05, 3), "bliss_mean", 1, 3)
-    return measure_blocks(campaign.reveal(np.arange(20)), "bliss_mean")
+    return measured_scores(measure_blocks(campaign.reveal(np.arange(20)), "bliss_mean"))
 
 
 def value(
@@ -44,7 +45,7 @@ def value(
     return value_pool(
         Scores(),
         {**KNOWING, **evidence},
-        blocks(),
+        measured(),
         AT,
         USABLE,
         rules,
@@ -116,7 +117,7 @@ def test_chances_are_mended_and_their_order_stays() -> None:
     # The mean over worlds is near the best guess: laws that are not certain bend it.
     assert found.outlook["left"]["expected"] == pytest.approx(expected, rel=0.2)
     assert "160 forecasts" in found.outlook["reason"]
-    assert found.outlook["found"] == int((blocks().score > 10.0).sum())
+    assert found.outlook["found"] == int((measured().value > 10.0).sum())
 
 
 def test_only_the_hit_probability_itself_is_an_acquisition_that_is_mended() -> None:

@@ -14,7 +14,7 @@ from models.objectives.block_noise import BlockNoise
 from models.objectives.efficacy import efficacy_noise_sd
 from models.objectives.evaluating import evaluate
 from models.objectives.objective import Efficacy, Quantity, Scalar, Score, Selectivity, WeightedSum
-from models.objectives.posterior import MeasurementNoise, ObjectivePosterior
+from models.objectives.posterior import FrontPosterior, MeasurementNoise, ObjectivePosterior
 from models.objectives.selectivity import PairsInLines
 from models.pharmacology.noise import NoiseModel
 from models.pharmacology.random_numbers import combine, normals
@@ -108,3 +108,29 @@ def test_lines_are_given_exactly_where_they_are_needed() -> None:
         wish(SELECTIVE)
     with pytest.raises(ScreenError, match="compares some"):
         wish(WeightedSum(((1.0, Score()),)), PAIRS)
+
+
+def test_every_block_of_a_pair_carries_the_numbers_of_the_pair() -> None:
+    there, blocks = wish(SELECTIVE, PAIRS), PAIRS.blocks()
+    each = there.draws(blocks, 7, 2).numpy().reshape(7, 3, 2)
+    assert np.array_equal(each[:, :, 0], each[:, :, 1])
+    assert np.array_equal(each[:, :, 0], there.draws(PAIRS.stand_ins(), 7, 2).numpy())
+    sd = there.noise_sd(blocks).numpy().reshape(3, 2)
+    assert np.array_equal(sd[:, 0], sd[:, 1])
+    turned = Candidates.of(blocks.compounds[:, 1], blocks.compounds[:, 0], blocks.cell_line)
+    assert torch.equal(there.draws(turned, 7, 2), there.draws(blocks, 7, 2))
+
+
+def test_the_margin_of_a_front() -> None:
+    at, parts = PAIRS.stand_ins(), (wish(Score()), wish(Efficacy()))
+    front = FrontPosterior(parts, (1.0, 33.0))
+    scores, inhibition = (part.draws(at, 6, 1).numpy() for part in parts)
+    assert np.array_equal(front.each(at, 6, 1), np.stack([scores, inhibition]))
+    wanted = np.minimum(scores - 1.0, inhibition - 33.0)
+    assert front.draws(at, 6, 1).numpy() == pytest.approx(wanted, abs=1e-4)
+    larger = torch.maximum(parts[0].noise_sd(at), parts[1].noise_sd(at))
+    assert torch.equal(front.noise_sd(at), larger)
+    assert torch.equal(front.noise_scale(at), larger)
+    assert (front.noise_df, front.model, front.diagnostics()) == (math.inf, "some", {"fine": True})
+    with pytest.raises(ScreenError, match="reference of each"):
+        FrontPosterior(parts, (1.0,))

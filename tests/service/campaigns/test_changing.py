@@ -76,7 +76,7 @@ class TestChanging:
         body = {
             "name": "Renamed",
             "note": "n",
-            "objective": {"score": "bliss_max", "hit_threshold": 5.0},
+            "objective": {"score": "bliss_max", "hit_threshold": 5.0, "goal": None},
             "limits": {"batch_size": 3, "max_per_compound": 2},
             "learning": {"model": "bnn_gaussian", "acquisition": "thompson", "kappa": 0.0},
         }

@@ -39,7 +39,11 @@ class TestOpening:
         assert campaign["n_pairs"] == 3
         assert doses(campaign) == {name: [0.1, 1.0, 10.0] for name in "ABC"}
         assert column(campaign["cell_lines"], "id") == [stock["X"], stock["Y"]]
-        assert campaign["objective"] == {"score": "bliss_mean", "hit_threshold": 10.0}
+        assert campaign["objective"] == {
+            "score": "bliss_mean",
+            "hit_threshold": 10.0,
+            "goal": None,
+        }
         assert campaign["limits"]["batch_size"] == 96
         assert campaign["limits"]["max_per_compound"] is None
         assert campaign["learning"]["acquisition"] == "hit_probability"
@@ -77,7 +81,7 @@ class TestOpening:
 
     def test_everything_else_is_kept_as_it_was_asked(self, lab, stock):
         asked = {
-            "objective": {"score": "hsa_max", "hit_threshold": -2.5},
+            "objective": {"score": "hsa_max", "hit_threshold": -2.5, "goal": None},
             "limits": {"batch_size": 7, "max_per_compound": 3},
             "learning": {"model": "bnn_gaussian", "acquisition": "ucb", "kappa": 2.5},
             "note": "Autumn\n\tplates",
