@@ -4,10 +4,11 @@
     python -m benchmarks.replay plates        what whole plates of 24x12x1 cost
     python -m benchmarks.replay lines         RECOVER's protocol on single lines
     python -m benchmarks.replay simulated     small simulated screens, a minute
+    python -m benchmarks.replay calibration --json FILE...    what reports promised and found
 
-Each runs ``nextround replay`` with the settings below, our strategy first, then the peers' rules
-and chance; ``--strategy`` and the rest of the options change them. Rounds are kept under --out: a
-run that was stopped goes on. Data: NEXTROUND_DATA (default ../shared/data).
+Each but the last runs ``nextround replay`` with the settings below, our strategy first, then the
+peers' rules and chance; ``--strategy`` and the rest of the options change them. Rounds are kept
+under --out: a run that was stopped goes on. Data: NEXTROUND_DATA (default ../shared/data).
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe
 from models.evaluation.past_campaign import SimulationSource
+from models.evaluation.promises import campaigns_by_strategy, promises
 from models.evaluation.replay_running import ReplayWatcher, run_replays
 from models.evaluation.replay_study import Amount, ReplayStudy, Threshold, choose_strategies
+from service.learning.replay_plot import save_promise_plot
+from service.learning.replay_tables import promise_tables
 from service.learning.replaying import ReplayOptions, replay_screen
+from service.learning.terminal import plain_console
 
-PEERS = "recover,batchie,one_hot_halves,random"
+PEERS = "recover,batchie,one_hot_halves,one_hot_greedy,random"
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,9 @@ SETTINGS = {
 def main() -> None:
     """Run a bar and print its rows."""
     options = parse()
+    if options.bar == "calibration":
+        calibration(options.json, options.plot or options.out / "calibration.png")
+        return
     print(describe())
     play = simulated if options.bar == "simulated" else measured
     report = play(options, options.out / options.bar)
@@ -61,7 +69,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bar", choices=[*SETTINGS, "simulated"])
+    parser.add_argument("bar", choices=[*SETTINGS, "simulated", "calibration"])
     parser.add_argument("--data", type=Path, default=None, help="a folder in the O'Neil layout")
     parser.add_argument("--score", default="bliss_mean")
     parser.add_argument("--model", default="auto")
@@ -72,7 +80,29 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path, default=Path("out/replay"))
-    return parser.parse_args()
+    parser.add_argument("--json", type=Path, nargs="+", help="calibration: reports of replays")
+    parser.add_argument("--plot", type=Path, default=None, help="calibration: where its PNG goes")
+    options = parser.parse_args()
+    if (options.bar == "calibration") != bool(options.json):
+        parser.error("calibration needs --json FILE..., no other bar has it")
+    return options
+
+
+def calibration(files: Sequence[Path], plot: Path) -> None:
+    """Print and draw what the batches of reports of replays promised and what they found."""
+    console = plain_console()
+    try:
+        reports = [json.loads(path.read_text()) for path in files]
+        found = {name: promises(own) for name, own in campaigns_by_strategy(reports).items()}
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"these reports cannot be read: {error}") from error
+    if not found:
+        raise SystemExit("no batch of these reports was chosen by a model")
+    for name, entry in found.items():
+        for table in promise_tables(name, entry):
+            console.print(table)
+    save_promise_plot(found, plot)
+    console.print(f"The curves are in {plot}.", soft_wrap=True)
 
 
 def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

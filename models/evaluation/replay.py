@@ -17,23 +17,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from models.acquisition.hit_calibration import ForecastHistory
-from models.acquisition.rules import AUTO_ACQUISITION, measured_rows
+from models.acquisition.rules import AUTO_ACQUISITION
 from models.bayes.forecast import mark
 from models.bayes.predictive import Noise
 from models.evaluation.metrics import top_share_found
 from models.evaluation.past_campaign import PastCampaign
-from models.evaluation.peer_rules import blinded, halves
+from models.evaluation.peer_plates import PLATE, PlateLayout, lay_out
+from models.evaluation.peer_play import PeerRound
 from models.evaluation.strategies import Strategy
-from models.rounds import (
-    Pool,
-    RoundResult,
-    RoundRules,
-    fit,
-    prepare,
-    run_round,
-    score_pool,
-    select,
-)
+from models.rounds import Pool, RoundResult, RoundRules, run_round
 from models.screen import (
     Candidates,
     FloatArray,
@@ -59,6 +51,7 @@ __all__ = [
 TOP_SHARE = 0.01
 FORECASTS = ("hit_probability", "raw_hit_probability", "mean", "sd", "position", "log_density")
 PARTS = ("prepare", "fit", "choose")
+NO_PLATES = np.empty((0, PLATE), np.int64)
 
 
 @dataclass(frozen=True)
@@ -154,14 +147,16 @@ def replay(
 
     The first blocks depend on ``seed`` alone: arms with other rules start from the same. Stops
     early when nothing is left to measure. ``strategy``: what a peer does apart from the rules.
-    Each round learns from what the ones before it had forecast; the acquisition "auto" plans with
+    Each round learns from what the ones before it had forecast; a strategy that plans does so with
     ``rounds`` unless the rules plan otherwise.
     """
-    if rules.acquisition == AUTO_ACQUISITION and rules.rounds_planned is None:
+    plans = rules.acquisition == AUTO_ACQUISITION or (strategy is not None and strategy.plans)
+    if plans and rules.rounds_planned is None:
         rules = replace(rules, rounds_planned=max(rounds, 1))
     if not 1 <= initial <= len(campaign.candidates):
         raise ScreenError(f"cannot start from {initial} of {len(campaign.candidates)} blocks")
     measured = np.random.default_rng(seed).permutation(len(campaign.candidates))[:initial]
+    layout = _layout(campaign, measured, strategy, seed)
     records = [_record(campaign, rules, 0, measured, measured, None, False)]
     on_round(records[0])
     for number in range(1, rounds + 1):
@@ -178,6 +173,7 @@ def replay(
                 round_number=number,
                 history=forecast_history(campaign, records, rules.hit_threshold),
                 strategy=strategy,
+                layout=layout,
                 device=device,
                 on_progress=on_progress,
                 should_stop=should_stop,
@@ -188,6 +184,16 @@ def replay(
         records.append(_record(campaign, rules, number, measured, choice.chosen, choice, reused))
         on_round(records[-1])
     return records
+
+
+def _layout(
+    campaign: PastCampaign, initial: IntArray, strategy: Strategy | None, seed: int
+) -> PlateLayout | None:
+    """Candidate plates of all but the first blocks, made once a campaign."""
+    if strategy is None or strategy.chooser != "pdbal_plates":
+        return None
+    rest = np.setdiff1d(np.arange(len(campaign.candidates)), initial)
+    return lay_out(campaign.candidates, rest, PLATE, seed)
 
 
 def forecast_history(
@@ -215,12 +221,14 @@ def play_round(
     round_number: int = 1,
     history: ForecastHistory | None = None,
     strategy: Strategy | None = None,
+    layout: PlateLayout | None = None,
     device: str = "cpu",
     on_progress: ProgressCallback = no_progress,
     should_stop: StopCallback = never_stop,
 ) -> Choice:
     """Choose a batch among all blocks but ``measured`` (rows of the campaign), and note what was
-    forecast for it. Takes and raises what :func:`models.rounds.run_round` does."""
+    forecast for it. ``layout``: candidate plates of the ``strategy``, where it has any. Takes and
+    raises what :func:`models.rounds.run_round` does."""
     rest = np.setdiff1d(np.arange(len(campaign.candidates)), measured)
     clock = _Clock(on_progress)
     result = _Played(
@@ -229,6 +237,7 @@ def play_round(
         rules,
         seed,
         {"round_number": round_number, "history": history},
+        NO_PLATES if layout is None else layout.left(rest),
         device,
         clock,
         should_stop,
@@ -251,13 +260,15 @@ def play_round(
 
 @dataclass(frozen=True)
 class _Played:
-    """One round: as the service plays it, or in a peer's way."""
+    """One round: as the service plays it, or in a peer's way. ``plates``: see
+    :class:`models.evaluation.peer_play.PeerRound`."""
 
     screen: Screen
     pool: Pool
     rules: RoundRules
     seed: int
     past: dict[str, Any]
+    plates: IntArray
     device: str
     on_progress: ProgressCallback
     should_stop: StopCallback
@@ -276,21 +287,17 @@ class _Played:
         )
 
     def _as_peer(self, strategy: Strategy) -> RoundResult:
-        """The stages of the service, with other inputs or another choice from the same scores."""
-        rules, seed, watch = self.rules, self.seed, self._watch()
-        prepared = prepare(self.screen, rules, **watch)
-        screen, seen = blinded(self.screen, prepared, strategy.inputs)
-        fitted = fit(screen, seen, rules, seed, device=self.device, **watch)
-        scores = score_pool(screen, seen, fitted, self.pool, rules, seed, **self.past, **watch)
-        started, pool = time.perf_counter(), self.pool
-        if strategy.chooser == "halves":
-            usable = ~(pool.excluded | measured_rows(screen, pool))
-            pinned = np.zeros(len(usable), bool)
-            pinned[halves(scores, usable, rules.batch_size)] = True
-            pool = replace(pool, pinned=pinned)
-        ranked = select(screen, seen, fitted, pool, scores, rules, seed)
-        seconds = time.perf_counter() - started
-        return RoundResult.of(prepared, fitted, scores, ranked, seconds)
+        return PeerRound(
+            strategy,
+            self.screen,
+            self.pool,
+            self.rules,
+            self.seed,
+            self.plates,
+            self.past,
+            self._watch(),
+            self.device,
+        ).run()
 
     def _watch(self) -> dict[str, Any]:
         return {"on_progress": self.on_progress, "should_stop": self.should_stop}

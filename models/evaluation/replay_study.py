@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from models.acquisition.rules import AUTO_ACQUISITION
 from models.evaluation.code_digest import closure, code_digest
 from models.evaluation.past_campaign import FolderSource, PastCampaign, Source
 from models.evaluation.peer_rules import find_peer
@@ -188,7 +187,7 @@ class ReplayTask:
             hit_threshold=study.threshold.of(campaign.observed),
             batch_size=study.batch.of(len(campaign.candidates)),
         )
-        planned = rules.acquisition == AUTO_ACQUISITION and rules.rounds_planned is None
+        planned = self.strategy.plans and rules.rounds_planned is None
         return replace(rules, rounds_planned=study.rounds) if planned else rules
 
 
@@ -218,13 +217,14 @@ class StoredRounds:
             "strategy": strategy.name if not strategy.modelled else _slug(strategy),
             "inputs": strategy.inputs,
             "chooser": strategy.chooser,
+            "fits": strategy.fits,
             "plates": None if strategy.plates is None else asdict(strategy.plates),
             "rules": named,
             "source": task.source.name,
             "seed": task.seed,
             "data": campaign.digest,
             "device": device,
-            "code": round_code(strategy.model if strategy.modelled else None),
+            "code": round_code(strategy.registered),
             "configuration": _configuration(strategy),
             **library_versions(),
         }
@@ -255,7 +255,7 @@ class _RoundStore(ResultStore):
 
 @cache
 def round_code(model: str | None) -> str:
-    """Digest of all code that a round of this model runs (``None``: of a random one).
+    """Digest of all code that a round of this model runs (``None``: none of the registry).
 
     Of models/synergy only what the model needs: a change to another model leaves it valid.
     """
@@ -325,7 +325,8 @@ def _slug(strategy: Strategy) -> str:
 
 def _configuration(strategy: Strategy) -> str:
     """What the models of a strategy were set up with."""
-    if not strategy.modelled:
+    model = strategy.registered
+    if model is None:
         return ""
-    names = AUTOMATIC if strategy.model == AUTO else (strategy.model,)
+    names = AUTOMATIC if model == AUTO else (model,)
     return repr([(name, repr_of(find_model(name))) for name in names])

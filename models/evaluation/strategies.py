@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.acquisition.lab_rules import LabRules
-from models.acquisition.rules import RoundRules
+from models.acquisition.rules import AUTO_ACQUISITION, RoundRules
 from models.screen import ScreenError
 
 INPUTS = ("all", "structures", "identities")
-CHOOSERS = ("acquisition", "halves")
+CHOOSERS = ("acquisition", "halves", "pdbal_plates")
+FITS = ("service", "one_hot", "anchored_tensor")
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,14 @@ class Strategy:
 
     ``model``, ``acquisition``: as in :class:`models.acquisition.rules.RoundRules`. ``inputs``:
     "all", or "structures" (structures and expression, no single-agent curves), or "identities"
-    (which compound, which cell line, nothing else). ``chooser``: "acquisition", the batch of the
-    service, or "halves" (:func:`models.evaluation.peer_rules.halves`). ``extra``: further fields
-    of the rules, such as ``{"kappa": 2.0}``. ``plates``: the batch fills whole plates of this
-    shape with the highest sum of values.
+    (which compound, which cell line, nothing else). ``fits``: who fits the model: the "service",
+    which knows it by name, or a peer's own way ("one_hot":
+    :mod:`models.evaluation.peer_networks`; "anchored_tensor":
+    :mod:`models.evaluation.peer_tensor`). ``chooser``: "acquisition", the batch of the service,
+    "halves" (:func:`models.evaluation.peer_rules.halves`) or "pdbal_plates"
+    (:mod:`models.evaluation.peer_plates`). ``extra``: further fields of the rules, such as
+    ``{"kappa": 2.0}``. ``plates``: the batch fills whole plates of this shape with the highest
+    sum of values.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Strategy:
     acquisition: str
     inputs: str = "all"
     chooser: str = "acquisition"
+    fits: str = "service"
     extra: Mapping[str, Any] = field(default_factory=dict)
     plates: PlateShape | None = None
 
@@ -76,6 +82,8 @@ class Strategy:
             raise ScreenError(f"unknown inputs {self.inputs!r}; known are {', '.join(INPUTS)}")
         if self.chooser not in CHOOSERS:
             raise ScreenError(f"unknown chooser {self.chooser!r}; known: {', '.join(CHOOSERS)}")
+        if self.fits not in FITS:
+            raise ScreenError(f"unknown way to fit {self.fits!r}; known are {', '.join(FITS)}")
         if self.plates is not None and self.chooser != "acquisition":
             raise ScreenError(f"strategy {self.name}: its rule does not know plates")
         known = {entry.name for entry in dataclasses.fields(RoundRules)}
@@ -89,9 +97,19 @@ class Strategy:
         return self.acquisition != "random"
 
     @property
+    def registered(self) -> str | None:
+        """The model of the registry that is fitted, "auto" included; ``None`` for none."""
+        return None if self.fits == "one_hot" or not self.modelled else self.model
+
+    @property
     def own_way(self) -> bool:
         """Whether a round differs from the service's in more than its rules."""
-        return self.inputs != "all" or self.chooser != "acquisition"
+        return (self.inputs, self.chooser, self.fits) != ("all", "acquisition", "service")
+
+    @property
+    def plans(self) -> bool:
+        """Whether what it does depends on how many rounds are planned."""
+        return self.acquisition == AUTO_ACQUISITION or self.chooser == "pdbal_plates"
 
     def on_plates(self, shape: PlateShape) -> Strategy:
         """The same strategy on whole plates, and named so."""
@@ -108,7 +126,7 @@ class Strategy:
             "hit_threshold": hit_threshold,
             "batch_size": batch_size,
             "acquisition": self.acquisition,
-            "model": self.model,
+            "model": self.model if self.fits == "service" else RANDOM.model,
             "ranked": batch_size,
             "lab": None if self.plates is None else self.plates.lab(),
             **self.extra,

@@ -6,13 +6,14 @@ The code that plays is that of ``nextround replay``; here are the screen it play
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from models.evaluation.bench_limits import bench_rules
 from models.evaluation.past_campaign import PastCampaign, Source
 from models.evaluation.replay_running import ReplayWatcher, RoundNews, run_replays
 from models.evaluation.replay_study import Amount, ReplayStudy, ReplayTask, Threshold
@@ -80,7 +81,7 @@ def past_campaign(screen: Screen, score: str) -> PastCampaign:
 
 @dataclass(frozen=True)
 class ReplayJob:
-    """One comparison."""
+    """One comparison, under the limits of the campaign as they were when it was asked for."""
 
     ctx: JobContext
 
@@ -94,7 +95,8 @@ class ReplayJob:
         require_enough(n_blocks, asked)
         folder = ctx.settings.data_dir / "replays" / ctx.job_id
         try:
-            report = self._play(self._study(source, rules.hit_threshold), folder)
+            limits = self._limits(fitting.snapshot.screen.compounds.ids)
+            report = self._play(self._study(source, rules.hit_threshold, limits), folder)
         except ScreenError as error:
             raise cannot_learn(error) from None
         if not report["strategies"]:
@@ -111,14 +113,29 @@ class ReplayJob:
             "report": report,
         }
 
-    def _study(self, source: SnapshotSource, threshold: float) -> ReplayStudy:
+    def _limits(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Rules of a batch that come from the bench, for the compounds ``ids`` of the screen."""
+        frozen, batch = self.ctx.args["rules"], self.ctx.args["asked"]["batch"]
+        said = frozen["lab"] or {}
+        plain = {("doses" if name == "block_doses" else name): said[name] for name in said}
+        try:
+            lab = bench_rules(plain, ids, batch) if plain else None
+        except ScreenError as error:
+            title = "The campaign's limits cannot be replayed"
+            raise JobFailed(problem_dict("cannot-replay", title, str(error), 422)) from None
+        return {"max_per_compound": frozen["max_per_compound"], "lab": lab}
+
+    def _study(
+        self, source: SnapshotSource, threshold: float, limits: Mapping[str, Any]
+    ) -> ReplayStudy:
         asked = self.ctx.args["asked"]
         frozen = self.ctx.args["rules"]
         extra = {name: frozen[name] for name in ("kappa", "xi", "top_k")}
         extra["rounds_planned"] = asked["rounds"]
+        strategies = crossed(asked["models"], asked["acquisitions"], extra)
         return ReplayStudy(
             sources=(cast(Source, source),),
-            strategies=crossed(asked["models"], asked["acquisitions"], extra),
+            strategies=tuple(replace(s, extra={**s.extra, **limits}) for s in strategies),
             batch=Amount(count=asked["batch"]),
             initial=Amount(count=asked["initial"]),
             rounds=asked["rounds"],

@@ -40,6 +40,72 @@ def save_replay_plot(report: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path)
 
 
+def save_promise_plot(found: Mapping[str, Any], path: Path) -> None:
+    """Write a PNG of :func:`models.evaluation.promises.promises` by strategy, at least one:
+    reliability after round 3, hits by round."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.5, 5.4), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
+    left.plot([0, 1], [0, 1], color="0.45", linestyle="--")
+    for k, (name, entry) in enumerate(found.items()):
+        _reliability(left, entry["settled"]["bins"], k)
+        _ratios(right, entry["by_round"], k, name)
+    _reliability_axes(left, "Promised and found, after round 3 (exact 95 %)")
+    right.axhline(1.0, color="0.45", linestyle="--")
+    right.set(
+        xlabel="round",
+        ylabel="hits found / hits promised",
+        title=f"By round, of those that promised {_FEW} hits (95 %, over campaigns)",
+        ylim=(0, None),
+    )
+    right.grid(color="0.9")
+    right.set_axisbelow(True)
+    handles, labels = right.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _ratios(axes: Axes, rounds: list[Mapping[str, Any]], k: int, name: str) -> None:
+    """Hits found for each one promised, round by round; strategies side by side. A ratio to
+    almost nothing says nothing: rounds that promised fewer than ``_FEW`` hits are left out."""
+    known = [row for row in rounds if row["expected"] >= _FEW]
+    x = np.array([row["number"] for row in known]) + 0.08 * k
+    ratio, low, high = (_column(known, key) for key in ("ratio", "ratio_low", "ratio_high"))
+    ends = np.nan_to_num(np.abs([ratio - low, high - ratio]))
+    colour = _COLOURS[k % len(_COLOURS)]
+    axes.errorbar(
+        x, ratio, yerr=ends, color=colour, marker=_marker(k), markersize=5, linewidth=1, label=name
+    )
+
+
+def _reliability(axes: Axes, bins: list[Mapping[str, Any]], k: int) -> None:
+    """Shares of hits by forecast probability; bins of few blocks are faint."""
+    for few in (True, False):
+        rows = [row for row in bins if (row["n"] < _FEW) == few]
+        if rows:
+            _bins(axes, rows, k, 0.3 if few else 1.0)
+
+
+def _reliability_axes(axes: Axes, title: str) -> None:
+    axes.set(
+        xlabel="hit probability, forecast",
+        ylabel="share of hits, measured",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        title=title,
+    )
+    axes.set_aspect("equal")
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.text(0.03, 0.95, f"faint: fewer than {_FEW} blocks", color="0.4", fontsize=8)
+
+
 def _found(axes: Axes, report: Mapping[str, Any]) -> None:
     """Share of the top 1 % by share of the screen, with chance and an oracle beside it."""
     strategies = report["strategies"]
@@ -77,23 +143,9 @@ def _calibration(axes: Axes, report: Mapping[str, Any]) -> None:
     part = "settled" if settled else "all"
     axes.plot([0, 1], [0, 1], color="0.45", linestyle="--")
     for k, entry in enumerate(report["strategies"].values()):
-        bins = entry["summary"]["calibration"][part]["bins"]
-        for few in (True, False):
-            rows = [row for row in bins if (row["n"] < _FEW) == few]
-            if rows:
-                _bins(axes, rows, k, 0.3 if few else 1.0)
+        _reliability(axes, entry["summary"]["calibration"][part]["bins"], k)
     when = "after round 3" if settled else "all rounds"
-    axes.set(
-        xlabel="hit probability, forecast",
-        ylabel="share of hits, measured",
-        xlim=(-0.02, 1.02),
-        ylim=(-0.02, 1.02),
-        title=f"Promised, {when} (exact 95 %)",
-    )
-    axes.set_aspect("equal")
-    axes.grid(color="0.9")
-    axes.set_axisbelow(True)
-    axes.text(0.03, 0.95, f"faint: fewer than {_FEW} blocks", color="0.4", fontsize=8)
+    _reliability_axes(axes, f"Promised, {when} (exact 95 %)")
 
 
 def _bins(axes: Axes, rows: list[Mapping[str, Any]], k: int, alpha: float) -> None:

@@ -26,6 +26,52 @@ def replay_tables(report: Report) -> Iterator[Table]:
         yield _gains(report)
 
 
+def promise_tables(name: str, found: Report) -> Iterator[Table]:
+    """The tables of :func:`models.evaluation.promises.promises` of the strategy ``name``."""
+    settled = found["settled"] if found["settled"]["n"] else None
+    table = _table(f"{name}: hits promised and found, by round")
+    for column in ("Round", "blocks", "promised", "found", "found / promised", "bins held"):
+        _column(table, column)
+    rows = [(str(entry["number"]), entry) for entry in found["by_round"]]
+    for label, entry in [*rows, *([("after 3", settled)] if settled else [])]:
+        ends = {"mean": entry["ratio"], "low": entry["ratio_low"], "high": entry["ratio_high"]}
+        table.add_row(
+            label,
+            str(entry["n"]),
+            _number(entry["expected"], 1),
+            str(entry["found"]),
+            _interval(ends),
+            f"{sum(_held(row) for row in entry['bins'])}/{len(entry['bins'])}",
+        )
+    table.caption = "Intervals: 95 %, over campaigns. Bins held: as below, of each round."
+    yield table
+    if settled is None:
+        return
+    table = _table(f"{name}: all rounds after the third, by probability")
+    for column in ("Probability", "blocks", "promised", "found", "exact 95 %", "over campaigns"):
+        _column(table, column)
+    for row in settled["bins"]:
+        exact, clustered = (
+            "-"
+            if row[f"{key}_low"] is None
+            else f"{_number(row[f'{key}_low'], 3)} to {_number(row[f'{key}_high'], 3)}"
+            for key in ("share", "campaign")
+        )
+        mark = "" if _held(row) else " *"
+        edges = f"{row['low']:g} to {row['high']:g}"
+        shares = (_number(row[key], 3) for key in ("p", "share"))
+        table.add_row(edges, str(row["n"]), *shares, exact + mark, clustered)
+    table.caption = (
+        "Promised: mean probability; found: share of hits. *: the promise is outside the exact "
+        "interval, for which blocks are independent; blocks of one campaign err together."
+    )
+    yield table
+
+
+def _held(row: Report) -> bool:
+    return bool(row["share_low"] <= row["p"] <= row["share_high"])
+
+
 def _curve(report: Report) -> Table:
     table = _table(_title(report, "share of the top 1 % found, 95 % interval"))
     strategies = report["strategies"]
@@ -86,7 +132,7 @@ def _forecasts(report: Report) -> Table:
         settled = summary["calibration"]["settled"]
         part = "settled" if settled["n"] else "all"
         pooled, covered = summary["calibration"][part], summary["coverage"][part]
-        held = sum(row["share_low"] <= row["p"] <= row["share_high"] for row in pooled["bins"])
+        held = sum(_held(row) for row in pooled["bins"])
         seconds, curves = summary["seconds"], summary["curves"]
         low, high = pooled["expected_low"], pooled["expected_high"]
         table.add_row(

@@ -8,11 +8,12 @@ import torch
 
 from models.acquisition.pool import PoolScores
 from models.evaluation.past_campaign import SimulationSource
-from models.evaluation.peer_rules import PEERS, blinded, find_peer, halves
+from models.evaluation.peer_rules import PEERS, blinded, explores, find_peer, halves
 from models.evaluation.strategies import RANDOM, PlateShape, Strategy, crossed
 from models.rounds import RoundRules, prepare, training_of
 from models.screen import ScreenError
 from models.synergy.inputs import InputTables
+from models.synergy.registry import find_model
 
 
 def scores(mean: list[float], sd: list[float]) -> PoolScores:
@@ -47,13 +48,34 @@ def test_blinded_models_see_what_the_peers_see() -> None:
 
 
 def test_peers_are_known_by_name() -> None:
-    assert set(PEERS) == {"recover", "batchie", "one_hot_halves", "random"}
-    assert find_peer("recover").extra == {"kappa": 1.0}
+    assert set(PEERS) == {"recover", "batchie", "one_hot_halves", "one_hot_greedy", "random"}
     rules = find_peer("recover").rules(score="bliss_max", hit_threshold=20.0, batch_size=30)
     assert (rules.model, rules.acquisition, rules.kappa) == ("bilinear_ensemble", "ucb", 1.0)
     assert (rules.score, rules.batch_size, rules.ranked) == ("bliss_max", 30, 30)
+    assert rules.draws == find_model("bilinear_ensemble").form.members  # type: ignore[attr-defined]
     with pytest.raises(ScreenError, match="known are recover, batchie"):
         find_peer("deepsynergy")
+    for name in ("batchie", "one_hot_greedy"):
+        rules = find_peer(name).rules(score="bliss_mean", hit_threshold=1.0, batch_size=5)
+        assert rules.acquisition == "greedy"
+    known = {name: strategy.registered for name, strategy in PEERS.items()}
+    assert known == {
+        "recover": "bilinear_ensemble",
+        "batchie": "logit_tensor",
+        "one_hot_halves": None,
+        "one_hot_greedy": None,
+        "random": None,
+    }
+
+
+def test_batchie_explores_two_thirds_of_the_rounds() -> None:
+    assert [explores(number, 9) for number in range(1, 10)] == [True] * 6 + [False] * 3
+    assert [explores(number, 3) for number in (1, 2, 3)] == [True, True, False]
+    assert explores(1, 1)
+    assert explores(99, None)
+    assert PEERS["batchie"].plans
+    assert not PEERS["recover"].plans
+    assert Strategy("x", "gp_pairs", "auto").plans
 
 
 def test_what_does_not_exist_is_named_with_its_strategy() -> None:
@@ -67,6 +89,8 @@ def test_what_does_not_exist_is_named_with_its_strategy() -> None:
         Strategy("mine", "gp_pairs", "ucb", inputs="some")
     with pytest.raises(ScreenError, match="unknown chooser"):
         Strategy("mine", "gp_pairs", "ucb", chooser="dice")
+    with pytest.raises(ScreenError, match="unknown way to fit 'magic'"):
+        Strategy("mine", "gp_pairs", "ucb", fits="magic")
 
 
 def test_every_model_meets_every_acquisition() -> None:

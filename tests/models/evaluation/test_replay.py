@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models.evaluation.past_campaign import PastCampaign
+from models.evaluation.peer_plates import lay_out
 from models.evaluation.peer_rules import PEERS
 from models.evaluation.replay import FORECASTS, Choice, forecast_history, play_round, replay
 from models.evaluation.strategies import PlateShape, Strategy
@@ -16,6 +17,7 @@ from models.pharmacology.simulate import simulate_screen
 from models.rounds import Pool, RoundRules, run_round
 from models.screen import IntArray, ScreenError, Stopped
 from models.synergy import registry
+from models.synergy.response import logit_tensor
 from tests.models.synergy.ridge import Ridge
 
 
@@ -26,8 +28,9 @@ def small() -> PastCampaign:
 
 @pytest.fixture(autouse=True)
 def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, Ridge]:
-    known = {"ridge": Ridge(), "plain_networks": Ridge("plain_networks")}
-    monkeypatch.setattr(registry, "MODELS", known | {"gp_pairs": registry.MODELS["gp_pairs"]})
+    known = {"ridge": Ridge()}
+    real = {name: registry.MODELS[name] for name in ("gp_pairs", "bnn_gaussian")}
+    monkeypatch.setattr(registry, "MODELS", known | real)
     return known
 
 
@@ -139,15 +142,48 @@ def test_a_choice_survives_json() -> None:
 
 def test_the_peer_of_two_halves_takes_the_best_and_the_least_known() -> None:
     campaign, measured = small(), np.arange(0, 264, 4)
-    peer = PEERS["one_hot_halves"]
-    asked = peer.rules(score="bliss_mean", hit_threshold=10.0, batch_size=10)
-    choice = play_round(campaign, asked, measured, 7, strategy=peer)
-    greedy = play_round(campaign, rules(acquisition="greedy", draws=128, batch_size=5), measured, 7)
-    assert len(choice.chosen) == 10
-    assert not np.isin(choice.chosen, measured).any()
-    # Ridge looks at identities alone: blinded it chooses the same five best.
-    assert set(greedy.chosen) <= set(choice.chosen)
-    assert choice.wall["fit"] > 0
+    peers = PEERS["one_hot_halves"], PEERS["one_hot_greedy"]
+    chosen = []
+    for peer, size in zip(peers, (10, 5), strict=True):
+        asked = peer.rules(score="bliss_mean", hit_threshold=10.0, batch_size=size)
+        choice = play_round(campaign, asked, measured, 7, strategy=peer)
+        assert len(choice.chosen) == size
+        assert not np.isin(choice.chosen, measured).any()
+        assert choice.model == "one_hot_networks"
+        assert choice.wall["fit"] > 0
+        chosen.append(set(choice.chosen.tolist()))
+    assert chosen[1] < chosen[0]
+
+
+def test_a_peer_with_too_few_blocks_says_so() -> None:
+    peer = PEERS["one_hot_greedy"]
+    asked = peer.rules(score="bliss_mean", hit_threshold=10.0, batch_size=3)
+    choice = play_round(small(), asked, np.arange(4), 7, strategy=peer)
+    assert choice.model is None
+    assert "a model needs" in choice.reason
+
+
+def test_batchie_measures_whole_plates_and_then_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plates of 24 in one line by PDBAL, the last in part; single blocks in the last round."""
+    for name in ("BURN_IN", "KEPT"):
+        monkeypatch.setattr(logit_tensor, name, 20)
+    campaign, peer = small(), PEERS["batchie"]
+    asked = peer.rules(score="bliss_mean", hit_threshold=10.0, batch_size=30)
+    records = replay(campaign, asked, rounds=3, initial=24, seed=2, strategy=peer)
+    layout = lay_out(campaign.candidates, np.setdiff1d(np.arange(264), records[0].chosen), 24, 2)
+    plates = [set(plate.tolist()) for plate in layout.plates]
+    for record in records[1:3]:
+        chosen = set(record.chosen.tolist())
+        shares = sorted(len(chosen & plate) for plate in plates)[-2:]
+        assert shares == [6, 24]
+        assert len(set(campaign.candidates.cell_line[record.chosen])) <= 2
+    last = records[3]
+    assert len(last.chosen) == 30
+    assert last.choice is not None
+    assert last.choice.model == "logit_tensor"
+    assert max(len(set(last.chosen.tolist()) & plate) for plate in plates) < 24
+    means = last.choice.forecast["mean"]
+    assert np.all(np.diff(means) <= 1e-6), "the highest means first"
 
 
 def test_whole_plates_obey_their_shape() -> None:

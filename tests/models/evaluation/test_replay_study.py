@@ -11,7 +11,7 @@ import pytest
 from models.evaluation import replay_study
 from models.evaluation.code_digest import closure
 from models.evaluation.past_campaign import FolderSource, PastCampaign, SimulationSource
-from models.evaluation.peer_rules import PEERS
+from models.evaluation.peer_rules import PEERS, find_peer
 from models.evaluation.replay import FORECASTS, Choice
 from models.evaluation.replay_study import (
     PLAYED_BY,
@@ -25,8 +25,10 @@ from models.evaluation.replay_study import (
     on_plates,
     round_code,
 )
+from models.evaluation.running import model_modules
 from models.evaluation.strategies import RANDOM, Strategy
 from models.screen import ScreenError
+from models.synergy import registry
 
 
 def study(**given: object) -> ReplayStudy:
@@ -180,9 +182,19 @@ def test_the_code_of_a_round_is_all_that_it_runs_but_other_models() -> None:
         for name in replay_study.closure((module,))
         if name.startswith("models.synergy.") and f"{name}" in _imports(module)
     }
-    assert direct <= {*closure(USED_BY_ALL), "models.synergy.registry", *BESIDES}
+    of_peers = {name for name in direct if name.startswith(OF_PEERS)}
+    assert direct - of_peers <= {*closure(USED_BY_ALL), "models.synergy.registry", *BESIDES}
+    # Rounds of these peers count the code of their model, whoever fits it.
+    tensor, network = (find_peer(name).registered for name in ("batchie", "recover"))
+    assert tensor is not None
+    assert network is not None
+    owned = closure(
+        part for name in (tensor, network) for part in model_modules(registry.find_model(name))
+    )
+    assert of_peers <= owned
 
 
+OF_PEERS = ("models.synergy.response", "models.synergy.score_networks")
 BESIDES = {"models.synergy.baselines", "models.synergy.controls"}
 """Used by reports and by studies of models, not by a round."""
 
@@ -191,3 +203,20 @@ def _imports(module: str) -> set[str]:
     from models.evaluation.code_digest import _imports as imports
 
     return set(imports(module))
+
+
+def test_a_peer_that_plans_is_kept_for_its_number_of_rounds(tmp_path: Path) -> None:
+    """When BATCHIE stops exploring depends on the rounds; the one-hot networks are in no
+    registry, and their rounds are kept all the same."""
+    peers = (PEERS["batchie"], PEERS["one_hot_greedy"])
+    specs = {}
+    for rounds in (3, 6):
+        asked = study(strategies=peers, rounds=rounds)
+        for task in asked.tasks()[:2]:
+            campaign = task.source.load()
+            rules = task.rules(campaign)
+            store = StoredRounds(tmp_path, task, campaign, rules, "cpu")
+            specs[task.strategy.name, rounds] = store._spec(1, np.arange(4))
+    assert specs["batchie", 3] != specs["batchie", 6]
+    assert specs["one_hot_greedy", 3] == specs["one_hot_greedy", 6]
+    assert specs["one_hot_greedy", 3]["fits"] == "one_hot"

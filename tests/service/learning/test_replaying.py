@@ -135,7 +135,7 @@ def test_ctrl_c_keeps_what_is_finished(data: Path, tmp_path: Path, models: Any) 
     [
         (("--model", "oracle"), "strategy oracle+hit_probability: unknown model 'oracle'"),
         (("--acquisition", "magic", "--model", "ridge"), "unknown acquisition 'magic'"),
-        (("--strategy", "deepsynergy"), "known are recover, batchie, one_hot_halves, random"),
+        (("--strategy", "deepsynergy"), "known are recover, batchie, one_hot_halves, one_hot_"),
         (("--strategy", "random", "--score", "loewe"), "unknown score"),
         (("--strategy", "random", "--batch", "2.5"), "share of 2.5"),
         (("--strategy", "random", "--threshold", "many"), "no threshold"),

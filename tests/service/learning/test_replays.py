@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from models.evaluation.replay import play_round
 from models.objectives.scores import measure_blocks
 from service.kit.auth.principal import Principal
 from service.kit.unit import Unit
@@ -88,6 +89,72 @@ class TestReplaying:
             patch.setattr("service.learning.jobs.new_id", lambda _: 1 / 0)
             assert lab.run(asked)["status"] == "queued"
         assert lab.result(asked, "replay")["n_blocks"] == 40
+
+
+class TestLimits:
+    """What the laboratory can do binds every strategy, chance included."""
+
+    @pytest.fixture
+    def batches(self, monkeypatch):
+        """The blocks of every batch that is chosen, with the strategy's acquisition."""
+        found = []
+
+        def spy(campaign, rules, *args, **more):
+            choice = play_round(campaign, rules, *args, **more)
+            found.append((rules.acquisition, campaign.candidates.select(choice.chosen)))
+            return choice
+
+        monkeypatch.setattr("models.evaluation.replay.play_round", spy)
+        return found
+
+    @pytest.fixture
+    def rows(self, lab, campaign):
+        """Rows of compounds in the screen, by name."""
+        with lab.parts.database.reading() as session:
+            unit = Unit(session, Principal.of_job(lab.workspace_id, "job_x"), lab.parts)
+            snapshot = read_snapshot(unit, campaign["id"])
+        ids = snapshot.screen.compounds.ids
+        return {snapshot.names[one]: row for row, one in enumerate(ids)}
+
+    def limit(self, lab, campaign, **limits):
+        now = f"/v1/campaigns/{campaign['id']}"
+        version = lab.get(now).json()["version"]
+        lab.ok(lab.patch(now, {"limits": {"batch_size": 4, **limits}}, version))
+
+    def test_plates_stock_and_compounds_that_must_not_meet(self, lab, campaign, batches, rows):
+        self.limit(
+            lab,
+            campaign,
+            blocks_per_plate=5,
+            lines_per_plate=1,
+            never_together=[["A", "B"]],
+            stock={"C": 2},
+        )
+        answer = lab.result(ask(lab, campaign, acquisitions=["greedy", "random"]), "replay")
+        assert answer["failed"] == {}
+        assert [name for name, _ in batches].count("random") == len(batches) / 2 == 4
+        for _, at in batches:
+            assert len(at) > 0
+            assert (at.compounds == rows["C"]).sum() <= 2
+            assert len(np.unique(at.cell_line)) <= 2, "two plates of five, one line each"
+            pairs = {frozenset(pair) for pair in at.compounds.tolist()}
+            assert frozenset((rows["A"], rows["B"])) not in pairs
+
+    def test_caps(self, lab, campaign, batches):
+        self.limit(lab, campaign, max_per_compound=3, max_per_cell_line=4)
+        lab.result(ask(lab, campaign, acquisitions=["greedy", "random"], batch=7), "replay")
+        assert len(batches) == 8
+        for _, at in batches:
+            assert np.bincount(at.compounds.ravel()).max() <= 3
+            assert np.bincount(at.cell_line).max() <= 4
+
+    def test_a_round_that_the_plates_cannot_hold_is_refused(self, lab, campaign):
+        self.limit(lab, campaign, plates=2, blocks_per_plate=4)
+        job = lab.run(ask(lab, campaign))
+        problem = job["problem"]
+        assert (job["status"], problem["status"]) == ("failed", 422)
+        assert "plates (2) of 4 blocks each, a round holds 8" in problem["detail"]
+        lab.result(ask(lab, campaign, batch=8), "replay")
 
 
 class TestRefusals:
