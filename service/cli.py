@@ -121,6 +121,7 @@ def worker(
     # Before PyTorch is imported. The tensors are small: on a busy machine two threads that wait for
     # each other took three times as long as one. An operator who sets it keeps what he set.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from service.integrations.dispatcher import Dispatcher
     from service.kit.jobs.worker import run_worker
     from service.kit.parts import Parts
     from service.retention import Janitor
@@ -128,7 +129,10 @@ def worker(
     _register_jobs()
     _log_to_stderr()
     settings = _settings(data_dir=data_dir, database_url=database_url, artifacts_url=artifacts_url)
-    Janitor(Parts.of(settings)).start()
+    parts = Parts.of(settings)
+    Janitor(parts).start()
+    if queue is None or "io" in queue:
+        Dispatcher(parts).start()
     raise typer.Exit(run_worker(settings, device=device, name=name, queues=queue))
 
 
@@ -209,7 +213,7 @@ def evaluate(
     folds: Annotated[int, typer.Option(min=2, max=1000, help="Folds of the split.")] = 5,
     seed: Annotated[int, typer.Option(min=0, max=10**6, help="Of folds and fits.")] = 0,
     score: Annotated[
-        str, typer.Option(help="bliss_mean, bliss_max, hsa_mean, hsa_max or viability.")
+        str, typer.Option(help="A score such as bliss_mean, hsa_max, zip_mean; or viability.")
     ] = "bliss_mean",
     train_limit: Annotated[
         int | None, typer.Option(min=1, help="At most this many training blocks, at random.")
@@ -250,10 +254,11 @@ def replay(
     model: Annotated[str | None, typer.Option(help="One, or a,b,c; default: auto.")] = None,
     acquisition: Annotated[str | None, typer.Option(help="Default: hit_probability.")] = None,
     strategy: Annotated[
-        str | None, typer.Option(help="Peers: recover, batchie, one_hot_halves, random.")
+        str | None,
+        typer.Option(help="Peers: recover, batchie, one_hot_greedy, one_hot_halves, random."),
     ] = None,
     score: Annotated[
-        str, typer.Option(help="bliss_mean, bliss_max, hsa_mean or hsa_max.")
+        str, typer.Option(help="A score such as bliss_mean, hsa_max, zip_mean.")
     ] = "bliss_mean",
     threshold: Annotated[
         str, typer.Option(help="A hit: a score to exceed, or the best share, such as 5%.")
@@ -300,6 +305,25 @@ def replay(
         device=device,
     )
     raise typer.Exit(replay_screen(options))
+
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(help="Gets inbox/, archive/ and errors/.")],
+    url: Annotated[
+        str, typer.Option(envvar="NEXTROUND_URL", help="Of the service.")
+    ] = "http://127.0.0.1:8000",
+    campaign: Annotated[
+        str | None, typer.Option(help="For files that nothing else places.")
+    ] = None,
+    settle: Annotated[float, typer.Option(min=0, help="Seconds a file must stay as it is.")] = 5.0,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Take what is there, then end.")] = False,
+) -> None:
+    """Submit what is put into a folder. NEXTROUND_KEY is a key with read, measurements:write."""
+    from service.client.watching import WatchOptions, run_watch
+
+    raise typer.Exit(run_watch(WatchOptions(folder, url, campaign, settle, every, once)))
 
 
 @keys.command("create")
@@ -358,6 +382,9 @@ def openapi() -> None:
 
 def _register_jobs() -> None:
     """Import every module that says how a kind of job runs."""
+    import service.archive.jobs
+    import service.assays.jobs
+    import service.assays.uploads.jobs
     import service.batches.jobs
     import service.learning.jobs  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""What may be forgotten: old idempotent answers, and artifacts that nothing refers to any more.
+"""What may be forgotten: old idempotent answers, old events, and artifacts that nothing refers to.
 
 Experiment state is never touched. The job layer forgets its own traces (``kit/jobs/reaper.py``).
 """
@@ -8,18 +8,24 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from service.archive.tables import Archive
 from service.assays.tables import Submission
+from service.assays.uploads.tables import Upload
 from service.batches.tables import Recommendation
+from service.integrations.queue import forget as forget_events
 from service.kit.artifacts import ArtifactError, ArtifactStore
+from service.kit.database import utcnow
 from service.kit.idempotency.store import forget_old
 from service.kit.jobs.tables import UNFINISHED, Job, JobStep
 from service.kit.parts import Parts
-from service.learning.tables import FittedModel
+from service.learning.tables import WITHHELD, FittedModel
+from service.plates.tables import PlateLayout, TransferReport
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +41,7 @@ def tidy(parts: Parts, *, unreferenced_s: float = UNREFERENCED_S) -> tuple[int, 
     """Forget what may be forgotten; returns (answers, artifacts) that went."""
     with parts.database.writing() as session:
         answers = forget_old(session)
+        forget_events(session, utcnow() - timedelta(days=parts.settings.retention_days))
     with parts.database.reading() as session:
         kept = set(_referenced(session, parts.artifacts))
     return answers, parts.artifacts.sweep(kept, unreferenced_s)
@@ -50,6 +57,12 @@ def _referenced(session: Session, artifacts: ArtifactStore) -> Iterator[str]:
         select(FittedModel.metadata_artifact),
         select(FittedModel.blocks),
         select(FittedModel.snapshot),
+        select(PlateLayout.plan),
+        select(TransferReport.original),
+        select(func.coalesce(Archive.artifact, "")),
+        select(func.coalesce(Archive.history, "")),
+        select(Upload.original),
+        select(func.coalesce(Upload.parsed, Upload.original)),
     ):
         yield from session.scalars(statement)
     unfinished = Job.status.in_(UNFINISHED)
@@ -58,7 +71,8 @@ def _referenced(session: Session, artifacts: ArtifactStore) -> Iterator[str]:
     steps = select(JobStep.value).join(Job, Job.id == JobStep.job_id).where(unfinished)
     for value in session.scalars(steps):
         yield from _NAME.findall(value)
-    for name in session.scalars(select(FittedModel.snapshot)):
+    withheld = FittedModel.snapshot != WITHHELD
+    for name in session.scalars(select(FittedModel.snapshot).where(withheld)):
         yield from _parts_of(name, artifacts)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -31,10 +33,26 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(8 * 2**20, description="Largest JSON request.")
     max_upload_bytes: int = Field(64 * 2**20, description="Largest measurement table.")
     max_upload_rows: int = 1_000_000
+    max_archive_bytes: int = Field(2**30, description="Largest archive of a campaign, packed.")
+    max_archive_unpacked_bytes: int = Field(2**33, description="The same, unpacked.")
     job_poll_s: float = Field(0.25, description="How often a worker looks for jobs.")
     lease_s: float = Field(30.0, description="A worker silent for this long has lost its jobs.")
     reap_every_s: float = Field(10.0, description="How often a worker looks for dead colleagues.")
+    webhook_private: Literal["refuse", "allow"] = Field(
+        "refuse", description="Whether webhooks may go to the private networks listed next."
+    )
+    webhook_private_networks: str = Field(
+        "", description="Networks such as 10.20.0.0/16,192.168.7.5/32 where a LIMS listens."
+    )
     retention_days: float = Field(90.0, description="How long finished jobs keep their traces.")
+
+    @field_validator("webhook_private_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        for network in text.split(","):
+            if network.strip():
+                ip_network(network.strip())
+        return text
 
     @property
     def resolved_database_url(self) -> str:

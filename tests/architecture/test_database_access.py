@@ -20,6 +20,8 @@ SQL = {
     "service.kit.database": "PRAGMA and BEGIN IMMEDIATE",
     "service.setup": "the operator's first workspace, before anybody has a key",
     "service.health": "SELECT 1",
+    "service.integrations.queue": "deliveries of all workspaces, by which a worker works",
+    "service.archive.ids_taken": "ids are unique across workspaces; it says no more than that",
     "service.retention": "the operator's housekeeping, over all workspaces",
     "service.assays.tables_in.duplicates": "a scratch SQLite file, not the database",
 }
@@ -34,6 +36,9 @@ UNAUDITED = {
     "idempotent_answer": "a copy of an answer, forgotten after a day",
     "job": "has events of its own",
     "measurement": "written in bulk: one event for its submission, one for each correction",
+    "plate_reading": "written in bulk: its upload and the results that follow from it are audited",
+    "outbox_event": "tells of changes that the trail holds already",
+    "webhook_delivery": "has attempts of its own",
     "campaign_pair": "written in bulk: one event says how many were added",
 }
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from service.kit.database import utcnow
 from service.kit.jobs.tables import FINISHED, UNFINISHED, Job, JobEvent, JobStep
+from service.kit.outbox import emit
 from service.kit.repository import Repository
 
 
@@ -120,12 +121,14 @@ def change(
         update(Job)
         .where(*where)
         .values(**values, version=Job.version + 1)
-        .returning(Job.id, Job.version)
+        .returning(Job.id, Job.version, Job.workspace_id, Job.campaign_id, Job.kind)
         .execution_options(synchronize_session=False)
     ).first()
     if row is None:
         return False
     record(session, row.id, row.version, kind, data)
+    if kind == "status" and data["status"] in FINISHED:
+        emit(session, f"job.{data['status']}", row, kind=row.kind)
     return True
 
 
