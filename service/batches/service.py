@@ -30,6 +30,7 @@ from service.kit.outbox import emit
 from service.kit.problems import Conflict, FieldError, Invalid, NotFound
 from service.kit.unit import Unit
 from service.learning.service import draw_seed, request_job, rules_of
+from service.plates.repository import PlateLayoutRepository, PlateRepository
 
 Marks = dict[tuple[str, str, str | None], str]
 
@@ -50,6 +51,8 @@ class BatchService:
         self.batches = BatchRepository(unit.session, unit.principal)
         self.items = BatchItemRepository(unit.session, unit.principal)
         self.measurements = MeasurementRepository(unit.session, unit.principal)
+        self.layouts = PlateLayoutRepository(unit.session, unit.principal)
+        self.plates = PlateRepository(unit.session, unit.principal)
 
     def recommend(self, campaign: Campaign, body: RecommendIn) -> Job:
         """Ask for the next batch. The rules are frozen now; the data when the job starts."""
@@ -116,6 +119,11 @@ class BatchService:
             raise Conflict(f"The batch is {batch.status}; only an accepted one can be changed.")
         if item.status != "pending":
             raise Conflict(f"This item is {item.status}; only a pending one can be replaced.")
+        if self.layouts.issued(batch.id) is not None:
+            raise Conflict(
+                "The batch is on plates already. Call them off with "
+                f"POST /v1/batches/{batch.id}/plates/cancellation, replace, and lay it out again."
+            )
         give_reason(self.session, body.reason)
         if body.ban:
             self._ban(campaign, item, body.reason)
@@ -146,10 +154,22 @@ class BatchService:
             batch.started_at = utcnow()
             return
         batch.finished_at = utcnow()
+        if status == "cancelled":
+            self._call_off_plates(batch)
         measured = self.measured(batch.campaign_id)
         for item in self.items.of_batch(batch.id):
             if item.status == "pending":
                 item.status = _final_status(status, block_of_item(item) in measured)
+
+    def _call_off_plates(self, batch: Batch) -> None:
+        """Nobody fills plates of a batch that is called off; those with results stay."""
+        layout = self.layouts.issued(batch.id)
+        if layout is None:
+            return
+        layout.status = "cancelled"
+        for plate in self.plates.of_layout(layout.id):
+            if plate.status == "issued":
+                plate.status, plate.changed_at = "cancelled", utcnow()
 
     def unavailable(
         self, campaign: Campaign, chosen: Sequence[dict[str, Any]]

@@ -189,17 +189,29 @@ def _unreachable(
     if levels[0] < weakest:
         volume = _volume_for(nominal_um, levels[0], destination, rules)
         needs = "a stronger stock" if volume is None else f"{volume:.4g} nL"
-        why = f"it needs {needs}, and {room:g} nL are allowed for each of {rules.compounds}"
+        each = f" for each of {rules.compounds} compounds" if rules.compounds > 1 else ""
+        why = f"it needs {needs}, and {room:g} nL are allowed{each}"
     else:
         assert best is not None  # noqa: S101 - a well with room for a drop has a nearest
         why = (
             f"the nearest is {best.drops} x {dispenser.drop_nl:g} nL of {best.stock_mm:g} mM, "
-            f"{best.real_um:.4g} uM, {best.error:.0%} off (allowed {rules.tolerance:.0%})"
+            f"{best.real_um:.4g} uM, {_off(best)} (allowed {rules.tolerance:.0%})"
         )
     return (
-        f"{head}: {why}. A stock between {weakest:.3g} and {strongest:.3g} mM would do; "
-        f"{strongest:.3g} mM gives it in one drop"
+        f"{head}: {why}. A stock between {_short(weakest)} and {_short(strongest)} mM would do; "
+        f"{_short(strongest)} mM gives it in one drop"
     )
+
+
+def _off(best: Dispense) -> str:
+    if best.error < 1:
+        return f"{best.error:.0%} off"
+    return f"{_short(best.real_um / best.nominal_um)} times as much"
+
+
+def _short(value: float) -> str:
+    """Three digits, without an exponent where people need none."""
+    return f"{float(f'{value:.3g}'):g}"
 
 
 def _stock_for(

@@ -93,6 +93,11 @@ class EchoReport:
 def read_echo_report(data: bytes) -> EchoReport:
     """A report from its file. Refuses what it does not understand, with the line."""
     rows = _rows(data)
+    if not any(cells[0].startswith("[") for _, cells in rows):
+        raise PlateError(
+            "this is no Echo transfer report: it has neither [DETAILS] nor [EXCEPTIONS]. A pick "
+            "list or a survey is not a report"
+        )
     about: dict[str, str] = {}
     found: list[ReportedTransfer] = []
     sections: set[str] = set()
@@ -112,11 +117,6 @@ def read_echo_report(data: bytes) -> EchoReport:
             raise PlateError(f"line {line} looks like a transfer but stands outside of any table")
         elif any(cells):
             about.setdefault(cells[0], cells[1] if len(cells) > 1 else "")
-    if not sections:
-        raise PlateError(
-            "this is no Echo transfer report: it has neither [DETAILS] nor [EXCEPTIONS]. A pick "
-            "list or a survey is not a report"
-        )
     return EchoReport(about, _once(found))
 
 

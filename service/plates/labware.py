@@ -19,15 +19,21 @@ VEHICLE = "DMSO"
 
 @dataclass(frozen=True)
 class Dispenser:
-    """A machine that gives whole drops of ``drop_nl``, at most ``max_transfer_nl`` in one go."""
+    """A machine that gives whole drops of ``drop_nl``, at most ``max_transfer_nl`` in one go.
+
+    ``cassettes``: it takes its stocks from cassettes, not from wells of source plates.
+    """
 
     name: str
     drop_nl: float
     max_transfer_nl: float
+    cassettes: bool = False
 
     def __post_init__(self) -> None:
         _named(self.name, "a dispenser")
         _above_zero(self, "drop_nl", "max_transfer_nl")
+        if not isinstance(self.cassettes, bool):
+            raise PlateError(f"dispenser {self.name}: cassettes is true or false")
         if self.max_transfer_nl < self.drop_nl:
             raise PlateError(f"dispenser {self.name} cannot give one drop of {self.drop_nl:g} nL")
 
@@ -285,8 +291,8 @@ _DISPENSERS = (
     Dispenser("Echo 555", 2.5, 10_000),
     Dispenser("Echo 650", 2.5, 10_000),
     Dispenser("Echo 525", 25.0, 10_000),
-    Dispenser("D300e T8+", 0.011, 10_000),
-    Dispenser("D300e D4+", 0.013, 100_000),
+    Dispenser("D300e T8+", 0.011, 10_000, cassettes=True),
+    Dispenser("D300e D4+", 0.013, 100_000, cassettes=True),
 )
 
 # Working ranges (dead volume to largest volume) by fluid class, as the vendor's labware tables are

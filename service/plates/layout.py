@@ -70,7 +70,7 @@ def lay_out(
     plates = [(group, copy) for group in groups for copy in sorted(group.filled)]
     if rules.max_plates is not None and len(plates) > rules.max_plates:
         raise PlateError(
-            f"{len(blocks)} blocks fill {len(plates)} plates, and {rules.max_plates} are allowed. "
+            f"{len(blocks)} blocks fill {len(plates)} plates, of {rules.max_plates} allowed. "
             "Ask for fewer blocks or replicates, or allow more plates"
         )
     return tuple(

@@ -131,7 +131,7 @@ def allocate(
         except PlateError as problem:
             missing.append(str(problem))
     if missing:
-        raise PlateError("; ".join(missing))
+        raise PlateError("; ".join(missing), missing)
     return tuple(found)
 
 

@@ -83,11 +83,13 @@ def _page(plate: PlateMap, title: str, names: Mapping[str, str]) -> str:
         for role in Role
         if role is not Role.EMPTY and plate.of(role)
     )
+    # Of a plate that somebody else laid out nobody may have said it.
+    volume = f", {plate.assay_nl / 1000:g} uL" if plate.assay_nl else ""
     excluded = sum(well.excluded is not None for well in plate.wells)
     note = f"<p><strong>Excluded (crossed out): {excluded}</strong></p>" if excluded else ""
     return (
         f"<section><header><div><h1>{escape(title)}: plate {plate.number}</h1>"
-        f"<p>{plate.format.size} wells, {plate.assay_nl / 1000:g} uL; {lines}</p>"
+        f"<p>{plate.format.size} wells{volume}; {lines}</p>"
         f"<p>{counts}</p>{note}</div>{code128_svg(plate.barcode)}</header>"
         f"{plate_svg(plate, names)}{_legend(plate)}{_compounds(plate, names)}</section>"
     )

@@ -28,7 +28,7 @@ def test_a_dose_that_needs_an_intermediate_stock() -> None:
         snap_dose(0.03, TEN, PLATE, ECHO)
     words = str(problem.value)
     assert "Nutlin: 0.03 uM cannot be dispensed from 10 mM into 50000 nL" in words
-    assert "the nearest is 1 x 2.5 nL of 10 mM, 0.5 uM, 1567% off (allowed 10%)" in words
+    assert "the nearest is 1 x 2.5 nL of 10 mM, 0.5 uM, 16.7 times as much (allowed 10%)" in words
     assert "0.6 mM gives it in one drop" in words
     assert snap_dose(0.03, BOTH, PLATE, ECHO).stock_mm == 0.1
     assert snap_dose(0.03, BOTH, PLATE, ECHO).drops == 6

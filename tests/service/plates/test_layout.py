@@ -240,7 +240,7 @@ def test_blocks_are_packed_in_order_and_plates_are_counted() -> None:
     assert {well.block for well in maps[0].of(Role.SAMPLE)} == {
         well.block for well in maps[1].of(Role.SAMPLE)
     }
-    with pytest.raises(PlateError, match="12 blocks fill 4 plates, and 3 are allowed"):
+    with pytest.raises(PlateError, match="12 blocks fill 4 plates, of 3 allowed"):
         lay_out(blocks, LayoutRules(96, max_plates=3), PLATE_96, controls(destination=PLATE_96))
 
 
