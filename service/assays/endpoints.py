@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from service.assays import later
+from service.assays.field_maps.service import FieldMapService
 from service.assays.intake import declare, table_from
 from service.assays.repository import MeasurementRepository
 from service.assays.schemas import (
@@ -25,6 +27,8 @@ from service.assays.tables_in import Declaration
 from service.campaigns.service import CampaignService
 from service.kit.auth import scopes
 from service.kit.csv_out import csv_lines
+from service.kit.jobs import Job
+from service.kit.jobs.schemas import JobOut, describe_job
 from service.kit.pagination import PageDep, PageOut, page_out
 from service.kit.problems import (
     BadRequest,
@@ -63,6 +67,7 @@ def _declaration(
     dependencies=[needs(scopes.MEASUREMENTS_WRITE)],
     responses={
         200: {"model": SubmissionOut, "description": "Submitted before, or only checked."},
+        202: {"model": JobOut, "description": "A worker will store it (`async=true`)."},
         **documented(NotFound, Conflict, Invalid, BadRequest, TooLarge, UnsupportedMedia),
     },
     openapi_extra={"x-upload": True, "requestBody": submission_request_body()},
@@ -76,7 +81,16 @@ def submit_measurements(
     declared: Annotated[Declaration, Depends(_declaration)],
     dry_run: Annotated[bool, Query(description="Check everything, store nothing.")] = False,
     note: Annotated[Text | None, Query(description="A remark to keep with it.")] = None,
-) -> SubmissionOut:
+    field_map: Annotated[
+        Name | None, Query(description="Name of the map of its columns, or id of a version.")
+    ] = None,
+    asynchronous: Annotated[
+        bool, Query(alias="async", description="Store it by a job, with progress: 202.")
+    ] = False,
+    prefer: Annotated[
+        str | None, Header(max_length=200, description="`respond-async` is the same.")
+    ] = None,
+) -> SubmissionOut | JobOut:
     """Submit assay results as JSON or as a CSV long table. All of it is stored, or nothing.
 
     The same bytes submitted twice are stored once. Viability or inhibition, fraction or percent:
@@ -85,14 +99,19 @@ def submit_measurements(
     service = SubmissionService(unit)
     settings = unit.parts.settings
     content_type = request.headers.get("content-type", "")
+    merged, row, header_map = FieldMapService(unit).apply(field_map, declared)
     table = table_from(
         received,
         content_type,
-        declared,
+        merged,
         max_rows=settings.max_upload_rows,
         max_json_bytes=settings.max_body_bytes,
         note=note,
+        header_map=header_map,
+        field_map_id=None if row is None else row.id,
     )
+    if later.prefers_later(asynchronous, prefer):
+        return _later(later.ask(unit, campaign_id, table, declared, dry_run=dry_run), response)
     submission, outcome = service.submit(campaign_id, table, dry_run=dry_run)
     if outcome == "stored":
         response.headers["Location"] = f"/v1/submissions/{submission.id}"
@@ -280,6 +299,14 @@ def _export_rows(unit: Unit, campaign_id: str, names: dict[str, str]) -> Iterato
                 cells += [names[compound] if compound else None, dose]
             labels = [row.plate, row.well, row.replicate, row.block]
             yield [*cells, row.viability, *labels, row.version]
+
+
+def _later(found: Submission | Job, response: Response) -> SubmissionOut | JobOut:
+    if isinstance(found, Submission):
+        response.status_code = 200
+        return _describe(found, "existing")
+    response.status_code, response.headers["Location"] = 202, f"/v1/jobs/{found.id}"
+    return describe_job(found)
 
 
 def _describe(submission: Submission, outcome: str = "stored") -> SubmissionOut:

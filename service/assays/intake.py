@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
+from service.assays.field_maps.rules import UNMAPPED, HeaderMap
 from service.assays.schemas import SubmissionIn
 from service.assays.service import Table
 from service.assays.tables_in import (
@@ -32,6 +34,8 @@ def table_from(
     max_rows: int,
     max_json_bytes: int,
     note: str | None,
+    header_map: HeaderMap | None = None,
+    field_map_id: str | None = None,
 ) -> Table:
     """The table in ``received``; raises a problem where it is not even a table."""
     media_type, _, parameters = content_type.partition(";")
@@ -39,8 +43,10 @@ def table_from(
     if "charset=" in parameters.lower() and "utf-8" not in parameters.lower():
         raise UnsupportedMedia("Only charset=utf-8 is read. Save the table as UTF-8.")
     if media_type in _TABLE_TYPES:
-        return _from_text(received, media_type, declared, max_rows, note)
+        text = _TextTable(received, declared, max_rows, header_map)
+        return replace(_from_text(text, media_type, note), field_map_id=field_map_id)
     if media_type == "application/json":
+        _refuse_map(header_map)
         return _from_json(received, declared, max_json_bytes)
     raise UnsupportedMedia(
         f"Content-Type {media_type or '(none)'!r} is not a table. Send text/csv, "
@@ -55,13 +61,16 @@ class _TextTable:
     received: ReceivedBody
     declared: Declaration
     max_rows: int
+    header_map: HeaderMap | None = None
 
     def open(self) -> TableReader:
-        self.received.file.seek(0)
-        return TableReader(self.received.file, self.declared, max_rows=self.max_rows)
+        with self._explaining():
+            return self._open()
 
     def read(self) -> Iterator[Chunk]:
-        yield from self.open().chunks()
+        with self._explaining():
+            for chunk in self._open().chunks():
+                yield chunk if self.header_map is None else self._explained(chunk, self.header_map)
 
     def content(self) -> bytes:
         self.received.file.seek(0)
@@ -71,27 +80,47 @@ class _TextTable:
         return self.open().scale
 
     def ignored(self) -> list[str]:
-        return list(self.open().columns.ignored)
+        return [name.removeprefix(UNMAPPED) for name in self.open().columns.ignored]
+
+    def explain(self, error: FieldError) -> FieldError:
+        """``error`` of a row, with both names of its column."""
+        theirs = None if self.header_map is None else self.header_map.theirs(error.column)
+        if theirs is None:
+            return error
+        message = f"{error.message} ({theirs[1]})"
+        return error.model_copy(update={"column": theirs[0], "message": message})
+
+    def _open(self) -> TableReader:
+        self.received.file.seek(0)
+        rename = None if self.header_map is None else self.header_map.translate
+        return TableReader(self.received.file, self.declared, max_rows=self.max_rows, rename=rename)
+
+    def _explaining(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.header_map is None else self.header_map.explaining()
+
+    def _explained(self, chunk: Chunk, header_map: HeaderMap) -> Chunk:
+        return replace(chunk, problems=tuple(map(header_map.explain, chunk.problems)))
 
 
-def _from_text(
-    received: ReceivedBody,
-    media_type: str,
-    declared: Declaration,
-    max_rows: int,
-    note: str | None,
-) -> Table:
-    text = _TextTable(received, declared, max_rows)
+def _refuse_map(header_map: HeaderMap | None) -> None:
+    if header_map is not None:
+        message = "A field map reads tables (CSV, TSV). JSON names its fields itself."
+        error = FieldError(code="field_map", message=message, pointer="query/field_map")
+        raise Invalid(message, errors=[error])
+
+
+def _from_text(text: _TextTable, media_type: str, note: str | None) -> Table:
     return Table(
         media_type=media_type,
         content=text.content,
-        sha256=received.sha256,
-        n_bytes=received.length,
+        sha256=text.received.sha256,
+        n_bytes=text.received.length,
         read=text.read,
         scale=text.scale,
         ignored_columns=text.ignored,
         suffix="csv",
         note=note,
+        explain=text.explain,
     )
 
 

@@ -42,10 +42,21 @@ class MeasurementRepository(Repository[Measurement]):
     def insert(self, rows: list[dict[str, Any]]) -> None:
         """Many rows at once, into the principal's workspace."""
         owner = self.principal.workspace_id
-        self.session.execute(insert(Measurement), [{**row, "workspace_id": owner} for row in rows])
+        # The table, not the class: nothing is to be tracked, and it takes half the time.
+        table = Measurement.metadata.tables["measurement"]
+        self.session.execute(insert(table), [{**row, "workspace_id": owner} for row in rows])
 
     def successor(self, measurement_id: str) -> Measurement | None:
         return self.session.scalar(self.readable().where(Measurement.corrects_id == measurement_id))
+
+    def latest_of_plate(self, submission_id: str, plate: str) -> dict[str | None, Measurement]:
+        """The latest version of every well of a plate in a submission, by name of the well."""
+        statement = self.readable().where(
+            Measurement.submission_id == submission_id, Measurement.plate == plate
+        )
+        return {
+            row.well: row for row in self.session.scalars(statement.order_by(Measurement.version))
+        }
 
     def of_campaign(self, campaign_id: str, *, current: bool) -> Select[Measurement]:
         statement = self.readable().where(Measurement.campaign_id == campaign_id)

@@ -55,6 +55,7 @@ class SubmissionOut(Out):
     quantity: str
     unit: str
     ignored_columns: list[str]
+    field_map_id: str | None = Field(description="The version of the field map that read it.")
     note: str | None
     created_by: str
     created_at: datetime

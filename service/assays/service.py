@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from service.assays.checking import long_labels, wrong_names
 from service.assays.repository import MeasurementRepository, SubmissionRepository
 from service.assays.schemas import CorrectionIn
+from service.assays.spool import RowSpool
 from service.assays.tables import Measurement, Submission
 from service.assays.tables_in import Chunk, RowProblem, Scale, TableError, WellRow
 from service.campaigns.service import CampaignService
@@ -17,11 +19,27 @@ from service.kit.audit.recorder import give_reason, record
 from service.kit.database import utcnow
 from service.kit.ids import new_id
 from service.kit.names import NameDirectory
+from service.kit.outbox import emit
 from service.kit.problems import MAX_ERRORS, Conflict, FieldError, Invalid
 from service.kit.unit import Unit
 
 MAX_DOSES = 3
-MAX_LABEL = 200
+_COPIED = (
+    "row",
+    "cell_line_id",
+    "plate",
+    "well",
+    "replicate",
+    "block",
+    "compound_a_id",
+    "dose_a_um",
+    "compound_b_id",
+    "dose_b_um",
+    "compound_c_id",
+    "dose_c_um",
+)
+RAW = "raw"
+"""Quantity of submissions whose raw values are readings of plates; see :mod:`.uploads`."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,9 @@ class Table:
     note: str | None = None
     base: str | None = None
     """JSON pointer of the list that the rows come from, if they do."""
+    explain: Callable[[FieldError], FieldError] = lambda error: error
+    """Names the column of a row's problem as its owner does."""
+    field_map_id: str | None = None
 
 
 @dataclass
@@ -65,43 +86,76 @@ class SubmissionService:
 
     def submit(self, campaign_id: str, table: Table, *, dry_run: bool) -> tuple[Submission, str]:
         """Check all of ``table``, then store all of it. Returns the submission and the outcome."""
-        # Checked first and on a connection of its own: SQLite has one write lock for everybody,
-        # and reading a long table must not hold it.
-        with self.unit.parts.database.reading() as session:
-            known, n_rows = SubmissionService(replace(self.unit, session=session)).check(
-                campaign_id, table
-            )
+        with RowSpool() as spool:
+            known, n_rows = self.look(campaign_id, table, spool)
+            campaign = self.campaigns.campaigns.get(campaign_id)
+            known = known or self._known(campaign, table)
+            if known is not None:
+                return known, "existing"
+            if dry_run:
+                return self._describe(campaign, table, n_rows), "checked"
+            return self.keep(campaign_id, table, spool, n_rows)
+
+    def known(self, campaign_id: str, table: Table) -> Submission | None:
+        """An earlier submission of the same bytes to a campaign that still takes them."""
         campaign = self.campaigns.campaigns.get(campaign_id)
-        known = known or self._known(campaign, table)
+        self.campaigns.require_not_closed(campaign)
+        return self._known(campaign, table)
+
+    def look(
+        self,
+        campaign_id: str,
+        table: Table,
+        spool: RowSpool,
+        on_rows: Callable[[int], None] = lambda n_rows: None,
+    ) -> tuple[Submission | None, int]:
+        """:meth:`check` on a connection of its own: SQLite has one write lock for everybody, and
+        reading a long table must not hold it. ``on_rows`` is told how many rows were read."""
+        with self.unit.parts.database.reading() as session:
+            service = SubmissionService(replace(self.unit, session=session))
+            return service.check(campaign_id, table, spool, on_rows)
+
+    def keep(
+        self, campaign_id: str, table: Table, spool: RowSpool, n_rows: int
+    ) -> tuple[Submission, str]:
+        """Store what :meth:`look` found good."""
+        campaign = self.campaigns.campaigns.get(campaign_id)
+        known = self._known(campaign, table)
         if known is not None:
             return known, "existing"
-        submission = self._describe(campaign, table, n_rows)
-        if dry_run:
-            return submission, "checked"
         self.campaigns.require_not_closed(campaign)
+        submission = self._describe(campaign, table, n_rows)
         submission.original = self.unit.parts.artifacts.put(table.content(), table.suffix)
         self.submissions.add(submission)
         self.session.flush()
-        self._store(submission, table, *self.campaigns.member_directories(campaign))
+        self._store(submission, spool)
+        emit(self.session, "submission.stored", submission, n_measurements=n_rows)
         return submission, "stored"
 
-    def check(self, campaign_id: str, table: Table) -> tuple[Submission | None, int]:
-        """An earlier submission of the same bytes, or how many good rows there are.
+    def check(
+        self,
+        campaign_id: str,
+        table: Table,
+        spool: RowSpool | None = None,
+        on_rows: Callable[[int], None] = lambda n_rows: None,
+    ) -> tuple[Submission | None, int]:
+        """An earlier submission of the same bytes, or how many good rows there are, which then
+        are in ``spool``.
 
         Raises with every problem of the table where it has any.
         """
-        campaign = self.campaigns.campaigns.get(campaign_id)
-        self.campaigns.require_not_closed(campaign)
-        known = self._known(campaign, table)
+        known = self.known(campaign_id, table)
         if known is not None:
             return known, 0
-        findings = _check(table, *self.campaigns.member_directories(campaign))
+        campaign = self.campaigns.campaigns.get(campaign_id)
+        findings = _check(table, spool, on_rows, *self.campaigns.member_directories(campaign))
         if findings.n_errors:
             raise _refusal(findings)
         return None, findings.n_rows
 
     def correct(self, measurement: Measurement, change: CorrectionIn) -> Measurement:
         """A new version of a well. The former one stays, for ever, as it was."""
+        self._refuse_plate_well(measurement)
         if (change.value is None) != change.withdrawn:
             raise _bad_correction("Give either a new value, or withdrawn: true.")
         scale = self._scale_of(measurement)
@@ -120,6 +174,7 @@ class SubmissionService:
         successor.created_by = self.unit.principal.actor
         self.measurements.add(successor)
         self.session.flush()
+        emit(self.session, "measurement.corrected", successor, corrects=measurement.id)
         record(
             self.session,
             "measurement.corrected",
@@ -134,12 +189,55 @@ class SubmissionService:
         )
         return successor
 
+    def revise(
+        self, submission: Submission, plate: str, wells: Sequence[WellRow], reason: str
+    ) -> dict[str, int]:
+        """Make ``wells`` what counts of one plate of ``submission``, each under its name; names
+        are ids. What differs gets a new version, what is not among them is withdrawn."""
+        former = self.measurements.latest_of_plate(submission.id, plate)
+        rows = {well.well: _as_columns(well) for well in wells}
+        made: list[dict[str, Any]] = []
+        counts = {"restored": 0, "withdrawn": 0, "changed": 0}
+        for name in sorted({*former, *rows}, key=str):
+            old, new = former.get(name), rows.get(name)
+            what = _difference(old, new)
+            if what is None:
+                continue
+            counts[what] += 1
+            columns = new if new is not None else _columns_of(old)
+            version = 1 if old is None else old.version + 1
+            corrects = None if old is None else old.id
+            withdrawn = what == "withdrawn"
+            made.append({**columns, "version": version, "corrects_id": corrects,
+                         "withdrawn": withdrawn})  # fmt: skip
+        if made:
+            shared = {**self._shared(submission), "reason": reason}
+            shared |= {"created_by": self.unit.principal.actor, "created_at": utcnow()}
+            self.measurements.insert([{**shared, **row, "id": new_id("mea")} for row in made])
+            give_reason(self.session, reason)
+            new = {"plate": plate, **counts}
+            record(self.session, "submission.revised", "submission", submission.id, new=new)
+        return counts
+
+    def _refuse_plate_well(self, measurement: Measurement) -> None:
+        """Wells of plates follow from readings, a rule and flags, and from nothing else."""
+        if self.submissions.get(measurement.submission_id).quantity == RAW:
+            raise _bad_correction(
+                "This well was derived from a plate's reading. Flag it with POST "
+                "/v1/plates/{plate_id}/flags, or normalise the plate by another rule."
+            )
+
     def _known(self, campaign: Campaign, table: Table) -> Submission | None:
         """An earlier submission of the same bytes, which must have been declared the same."""
         known = self.submissions.with_content(campaign.id, table.sha256)
         if known is None:
             return None
-        before, now = Scale(known.quantity, known.unit), _scale_of(table)  # type: ignore[arg-type]
+        before, now = Scale(known.quantity, known.unit), scale_of(table)  # type: ignore[arg-type]
+        if known.field_map_id != table.field_map_id:
+            raise Conflict(
+                f"These bytes were submitted before, as {known.id}, with "
+                f"{_map_named(known.field_map_id)}; now with {_map_named(table.field_map_id)}."
+            )
         if now != before:
             raise Conflict(
                 f"These bytes were submitted before, as {known.id}, and read as {before}; now they "
@@ -165,29 +263,36 @@ class SubmissionService:
             quantity=scale.quantity,
             unit=scale.unit,
             ignored_columns=table.ignored_columns(),
+            field_map_id=table.field_map_id,
             note=table.note,
             created_by=self.unit.principal.actor,
             created_at=utcnow(),
         )
 
-    def _store(
-        self, submission: Submission, table: Table, compounds: NameDirectory, lines: NameDirectory
-    ) -> None:
+    def _store(self, submission: Submission, spool: RowSpool) -> None:
         shared = {
-            "campaign_id": submission.campaign_id,
-            "submission_id": submission.id,
+            **self._shared(submission),
             "created_by": submission.created_by,
             "created_at": submission.created_at,
             "version": 1,
             "withdrawn": False,
         }
-        for chunk in table.read():
-            rows = [{**shared, **_as_row(row, compounds, lines)} for row in chunk.rows]
-            if rows:
-                self.measurements.insert(rows)
+        for rows in spool.chunks():
+            self.measurements.insert(
+                [{**shared, "id": new_id("mea"), **_as_columns(row)} for row in rows]
+            )
+
+    @staticmethod
+    def _shared(submission: Submission) -> dict[str, Any]:
+        return {"campaign_id": submission.campaign_id, "submission_id": submission.id}
 
 
-def _scale_of(table: Table) -> Scale:
+def _map_named(identifier: str | None) -> str:
+    return f"field map {identifier}" if identifier else "no field map"
+
+
+def scale_of(table: Table) -> Scale:
+    """The scale of ``table``, or a problem with its header."""
     try:
         return table.scale()
     except TableError as error:
@@ -197,7 +302,13 @@ def _scale_of(table: Table) -> Scale:
         raise _refusal(findings) from None
 
 
-def _check(table: Table, compounds: NameDirectory, lines: NameDirectory) -> _Findings:
+def _check(
+    table: Table,
+    spool: RowSpool | None,
+    on_rows: Callable[[int], None],
+    compounds: NameDirectory,
+    lines: NameDirectory,
+) -> _Findings:
     findings = _Findings()
     try:
         for chunk in table.read():
@@ -206,8 +317,11 @@ def _check(table: Table, compounds: NameDirectory, lines: NameDirectory) -> _Fin
                 findings.add(_as_error(problem))
             findings.n_errors += chunk.problem_count - len(chunk.problems)
             for row in chunk.rows:
-                for error in (*_wrong_names(row, compounds, lines), *_long_labels(row)):
+                for error in (*wrong_names(row, compounds, lines), *long_labels(row)):
                     findings.add(_placed(table, error))
+            if spool is not None and chunk.rows and not findings.n_errors:
+                spool.add([_with_ids(row, compounds, lines) for row in chunk.rows])
+            on_rows(findings.n_rows)
     except TableError as error:
         for problem in error.problems:
             findings.add(_as_error(problem))
@@ -217,41 +331,10 @@ def _check(table: Table, compounds: NameDirectory, lines: NameDirectory) -> _Fin
     return findings
 
 
-def _wrong_names(
-    row: WellRow, compounds: NameDirectory, lines: NameDirectory
-) -> Iterator[FieldError]:
-    if lines.resolve(row.cell_line) is None:
-        message = lines.unknown(row.cell_line, "Correct the name, or add the line to the campaign.")
-        yield _row_error(row, "unknown_cell_line", "cell_line", message)
-    ids = []
-    for name, _ in row.components:
-        identifier = compounds.resolve(name)
-        if identifier is None:
-            fix = "Correct the name, or add the compound to the campaign."
-            yield _row_error(row, "unknown_compound", "compound", compounds.unknown(name, fix))
-        ids.append(identifier)
-    if len(set(ids)) < len(ids) and None not in ids:
-        names = " and ".join(repr(name) for name, _ in row.components)
-        message = f"{names} are names of one compound; a combination needs different ones."
-        yield _row_error(row, "same_compound", "compound", message)
-
-
-def _long_labels(row: WellRow) -> Iterator[FieldError]:
-    for column in ("plate", "well", "replicate", "block"):
-        length = len(getattr(row, column) or "")
-        if length > MAX_LABEL:
-            message = f"The {column} has {length} characters; shorten it to {MAX_LABEL}."
-            yield _row_error(row, "field_too_long", column, message)
-
-
-def _row_error(row: WellRow, code: str, column: str, message: str) -> FieldError:
-    return FieldError(code=code, message=f"Row {row.row}: {message}", row=row.row, column=column)
-
-
 def _placed(table: Table, error: FieldError) -> FieldError:
     """``error`` with a pointer, where the table is a list in a JSON body."""
     if table.base is None:
-        return error
+        return table.explain(error)
     step = "doses" if error.column == "compound" else error.column
     return error.model_copy(update={"pointer": f"{table.base}/{error.row}/{step}", "column": None})
 
@@ -279,13 +362,18 @@ def _bad_correction(message: str) -> Invalid:
     )
 
 
-def _as_row(row: WellRow, compounds: NameDirectory, lines: NameDirectory) -> dict[str, Any]:
-    treatment = sorted((str(compounds.resolve(name)), dose) for name, dose in row.components)
+def _with_ids(row: WellRow, compounds: NameDirectory, lines: NameDirectory) -> WellRow:
+    components = sorted((str(compounds.resolve(name)), dose) for name, dose in row.components)
+    line = str(lines.resolve(row.cell_line))
+    return replace(row, cell_line=line, components=tuple(components))
+
+
+def _as_columns(row: WellRow) -> dict[str, Any]:
+    """A row whose names are ids, as columns."""
     return {
-        "id": new_id("mea"),
         "row": row.row,
-        "cell_line_id": lines.resolve(row.cell_line),
-        **_spread(treatment),
+        "cell_line_id": row.cell_line,
+        **_spread(sorted(row.components)),
         "raw_value": row.raw_value,
         "viability": row.viability,
         "plate": row.plate,
@@ -304,26 +392,25 @@ def _spread(treatment: Sequence[tuple[str, float]]) -> dict[str, Any]:
     return columns
 
 
+def _columns_of(row: Measurement | None) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in (*_COPIED, "raw_value", "viability")}
+
+
+def _difference(old: Measurement | None, new: dict[str, Any] | None) -> str | None:
+    """What has to be done so that ``new`` counts where ``old`` is the latest version."""
+    if old is None:
+        return "restored"
+    if new is None:
+        return None if old.withdrawn else "withdrawn"
+    if old.withdrawn:
+        return "restored"
+    return None if _columns_of(old) == new else "changed"
+
+
 def _next_version(former: Measurement, scale: Scale, change: CorrectionIn) -> Measurement:
     raw = former.raw_value if change.value is None else change.value
     copied = {
-        column: getattr(former, column)
-        for column in [
-            "campaign_id",
-            "submission_id",
-            "row",
-            "cell_line_id",
-            "plate",
-            "well",
-            "replicate",
-            "block",
-            "compound_a_id",
-            "dose_a_um",
-            "compound_b_id",
-            "dose_b_um",
-            "compound_c_id",
-            "dose_c_um",
-        ]
+        column: getattr(former, column) for column in ("campaign_id", "submission_id", *_COPIED)
     }
     return Measurement(
         **copied,

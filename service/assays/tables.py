@@ -38,6 +38,8 @@ class Submission(WorkspaceOwned, Base):
     quantity: Mapped[str] = mapped_column(String(20))
     unit: Mapped[str] = mapped_column(String(20))
     ignored_columns: Mapped[list[Any]]
+    field_map_id: Mapped[str | None] = mapped_column(Identifier)
+    """By which version of which map the columns were read; it never changes."""
     note: Mapped[str | None] = mapped_column(Text)
     created_by: Mapped[str] = mapped_column(String(80))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)

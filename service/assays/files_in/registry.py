@@ -35,6 +35,7 @@ from service.assays.files_in.packed import open_archive
 from service.assays.files_in.problems import FileError
 from service.assays.files_in.results import LayoutFile, ManifestFile, Parsed, ReaderFile
 from service.assays.files_in.sources import Source, open_source
+from service.assays.files_in.workbook import is_workbook
 
 FORMATS: tuple[Format, ...] = (
     Format(envision.NAME, "PerkinElmer EnVision", envision.recognise, envision.parse),
@@ -203,7 +204,7 @@ def parse_files(
 def _unpacked(files: Iterable[tuple[str, bytes]], limits: Limits) -> Iterable[tuple[str, bytes]]:
     total = 0
     for name, content in files:
-        archive = content.startswith(b"PK") and b"xl/workbook" not in content
+        archive = content.startswith(b"PK") and not is_workbook(content)
         for inner, data in open_archive(content, limits) if archive else ((name, content),):
             total += len(data)
             if total > limits.unpacked_bytes:

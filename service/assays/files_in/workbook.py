@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import io
 import re
+import zipfile
 from typing import Any
 
 from python_calamine import CalamineWorkbook
@@ -31,8 +32,13 @@ _SAVE = "open it in Excel, save it as .xlsx and send that file"
 
 
 def is_workbook(content: bytes) -> bool:
-    """Whether a zip archive calls itself an Excel workbook."""
-    return b"xl/workbook" in content
+    """Whether a zip archive calls itself an Excel workbook: by its index, since an archive that
+    holds a workbook holds the same words."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return any(name.lower().startswith("xl/workbook") for name in archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return b"xl/workbook" in content  # damaged: whoever opens it says what is wrong
 
 
 def read_workbook(content: bytes, limits: Limits) -> tuple[Sheet, ...]:

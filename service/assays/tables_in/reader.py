@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from service.assays.tables_in.duplicates import DuplicateGuard
@@ -29,23 +29,32 @@ CHUNK_ROWS = 2_000
 MAX_ROWS = 1_000_000
 
 _Label = tuple[str, str]
+Rename = Callable[[Sequence[str]], list[str]]
+"""Somebody else's column names as ours."""
 
 
 class TableReader:
     """One pass over one table.
 
     The header is read at once: ``columns``, ``scale`` and ``columns.ignored`` are known before
-    the first row, and :class:`TableError` is raised for a header that cannot be used.
+    the first row, and :class:`TableError` is raised for a header that cannot be used. ``rename``
+    says what other names the columns have.
     :meth:`chunks` then yields the rows; they are provisional until it ends, because the scale
     is also judged over the whole table. ``problems`` fills up on the way.
     """
 
     def __init__(
-        self, stream: BinaryIO, declared: Declaration, *, max_rows: int = MAX_ROWS
+        self,
+        stream: BinaryIO,
+        declared: Declaration,
+        *,
+        max_rows: int = MAX_ROWS,
+        rename: Rename | None = None,
     ) -> None:
         self.declared = declared
         self.max_rows = max_rows
         self.problems = Problems()
+        self._rename = rename
         self._lines = TextLines(stream)
         self.columns = self._read_header()
         self._builder = _RowBuilder(self.columns, declared, self.problems)
@@ -81,6 +90,8 @@ class TableReader:
             if line.strip(" \t\n,;"):
                 separator = find_separator(line, self._lines.line)
                 cells = split_line(line, separator)
+                if self._rename is not None:
+                    cells = self._rename(cells)
                 return read_header(cells, separator, self._lines.line, self.declared)
             self._lines.start_record()
         raise TableError.single("empty", "the file is empty; upload a table with a header line")

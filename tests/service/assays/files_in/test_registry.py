@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import io
+import zipfile
+
 import pytest
 
-from benchmarks.file_samples import SAMPLES, grid
+from benchmarks.file_samples import SAMPLES, grid, xlsx
 from benchmarks.fuzz_files import fuzz
 from service.assays.files_in import (
     FORMATS,
@@ -14,6 +17,7 @@ from service.assays.files_in import (
     registry,
 )
 from service.assays.files_in.common import Certainty, Format
+from service.assays.files_in.workbook import is_workbook
 
 
 def test_every_sample_has_one_clear_format_with_a_reason() -> None:
@@ -99,3 +103,13 @@ def test_the_fuzz_would_find_a_silent_acceptance(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(module, "read_by_service", shifted)
     assert len(fuzz(60, 1).silent) > 5
+
+
+def test_an_archive_that_holds_a_workbook_uncompressed_is_no_workbook() -> None:
+    book = xlsx({"Plate": [["a", 1.0]]})
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("plate.xlsx", book)
+    assert b"xl/workbook" in out.getvalue()
+    assert not is_workbook(out.getvalue())
+    assert is_workbook(book)
