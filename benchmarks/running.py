@@ -39,6 +39,17 @@ class Running:
             raise RuntimeError(f"{method} {path}: {response.status} {content[:500]!r}")
         return response.status, json.loads(content)
 
+    def fetch(self, path):
+        """The body of a GET, whatever it is."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {self.key}"})
+        response = connection.getresponse()
+        content = response.read()
+        connection.close()
+        if response.status != 200:
+            raise RuntimeError(f"GET {path}: {response.status} {content[:500]!r}")
+        return content
+
     def finish(self, job):
         """Wait for a job; returns it as it ended."""
         while job["status"] in ("queued", "running"):

@@ -12,13 +12,21 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from service import health
+from service.archive import endpoints as archive
+from service.archive import jobs as _archive_jobs  # noqa: F401
 from service.assays import endpoints as assays
+from service.assays import jobs as _assay_jobs  # noqa: F401
+from service.assays.field_maps import endpoints as field_maps
 from service.assays.schemas import SubmissionIn
+from service.assays.uploads import endpoints as uploads
+from service.assays.uploads import jobs as _upload_jobs  # noqa: F401
 from service.batches import endpoints as batches
 from service.batches import jobs as _batch_jobs  # noqa: F401 - kinds of jobs that requests ask for
+from service.batches.plates_out import endpoints as plates_out
 from service.campaigns import endpoints as campaigns
 from service.cell_lines import endpoints as cell_lines
 from service.compounds import endpoints as compounds
+from service.integrations import endpoints as integrations
 from service.kit import problems
 from service.kit.audit import endpoints as audit
 from service.kit.auth import endpoints as keys
@@ -36,6 +44,7 @@ from service.kit.problems import (
 from service.kit.requests import RequestNames
 from service.learning import endpoints as learning
 from service.learning import jobs as _learning_jobs  # noqa: F401
+from service.plates import endpoints as plates
 from service.settings import Settings
 from service.web import reference
 
@@ -44,9 +53,15 @@ _ROUTERS = (
     cell_lines.router,
     campaigns.router,
     assays.router,
+    field_maps.router,
+    uploads.router,
     learning.router,
     batches.router,
+    plates.router,
+    plates_out.router,
+    archive.router,
     jobs.router,
+    integrations.router,
     keys.router,
     audit.router,
 )
@@ -127,10 +142,29 @@ def _schemas_of(model: type[BaseModel]) -> dict[str, Any]:
 def _document_operation(path: str, method: str, operation: dict[str, Any]) -> None:
     if method == "post" and path.startswith("/v1/"):
         operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+    if method == "get" and path.startswith("/v1/"):
+        _document_condition(operation)
     if "requestBody" in operation:
         operation["responses"].setdefault("415", documented(problems.UnsupportedMedia)[415])
 
 
+def _document_condition(operation: dict[str, Any]) -> None:
+    """Every JSON document can be polled for a few bytes while it stays the same."""
+    if "application/json" not in operation["responses"]["200"].get("content", {}):
+        return
+    operation["responses"].setdefault("304", {"description": "You have it (If-None-Match)."})
+    parameters = operation.setdefault("parameters", [])
+    if all(one["name"].lower() != "if-none-match" for one in parameters):
+        parameters.append(_IF_NONE_MATCH)
+
+
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of what you have: 304 without a body while it is still that.",
+    "schema": {"type": "string", "maxLength": 200},
+}
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 _CACHED_BYTES = 16 * 2**20
-_SUFFIXES = frozenset({"json", "parquet", "safetensors", "csv"})
+_SUFFIXES = frozenset({"bin", "csv", "json", "ndjson", "parquet", "safetensors", "zip"})
 
 
 class ArtifactError(RuntimeError):
@@ -45,6 +45,31 @@ class ArtifactStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         _write_atomically(target, content)
         return name
+
+    def scratch(self) -> Path:
+        """A new empty file beside the artifacts, for :meth:`adopt` or to be deleted."""
+        handle, temporary = tempfile.mkstemp(dir=self.root, prefix=".writing-")
+        os.close(handle)
+        return Path(temporary)
+
+    def adopt(self, path: Path, suffix: str) -> str:
+        """Make a :meth:`scratch` file that is complete an artifact, and return its name."""
+        if suffix not in _SUFFIXES:
+            raise ArtifactError(f"artifacts are {sorted(_SUFFIXES)}, not {suffix!r}")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        target = self._path(f"{digest}.{suffix}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+        return target.name
+
+    def locate(self, name: str) -> Path:
+        """Where ``name`` is on disk, for what is too long to hold in memory."""
+        path = self._path(name)
+        if not path.exists():
+            raise ArtifactError(f"artifact {name} is missing from {self.root}")
+        return path
 
     def get(self, name: str) -> bytes:
         """The content of ``name``, checked against its hash when it is read from disk."""

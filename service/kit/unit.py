@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from service.kit import etag
 from service.kit.audit.recorder import AuditContext, attach
 from service.kit.auth.principal import Principal
 from service.kit.auth.verify import authenticate, bearer
@@ -85,6 +86,8 @@ async def _answer(
         if replay is not None:
             return _replayed(replay)
     response = await inner(request)
+    if request.method == "GET":
+        return etag.conditional(request.headers.get("if-none-match"), response)
     if response.status_code < 400 and request.method not in _READS:
         await run_in_threadpool(_commit, unit, key, response)
     return response
@@ -126,8 +129,13 @@ def _fingerprint(request: Request, body: ReceivedBody) -> str:
 async def _receive(route: APIRoute, request: Request, settings: Settings) -> ReceivedBody | None:
     if request.method in _READS:
         return None
-    limit = settings.max_upload_bytes if _is_upload(route) else settings.max_body_bytes
-    return await receive(request, limit)
+    return await receive(request, _limit(route, settings))
+
+
+def _limit(route: APIRoute, settings: Settings) -> int:
+    if (route.openapi_extra or {}).get("x-archive"):
+        return settings.max_archive_bytes
+    return settings.max_upload_bytes if _is_upload(route) else settings.max_body_bytes
 
 
 def _is_upload(route: APIRoute) -> bool:

@@ -23,7 +23,7 @@ from service.learning.repository import (
     ReplayedCampaignRepository,
 )
 from service.learning.schemas import AskedItem, PredictIn, ReplayIn
-from service.learning.tables import FittedModel, ReplayedCampaign
+from service.learning.tables import WITHHELD, FittedModel, ReplayedCampaign
 
 TRAIN, PREDICT, REPLAY = "train", "predict", "replay"
 FEWEST_REPLAYED = 40
@@ -88,6 +88,11 @@ class LearningService:
     def predict(self, campaign: Campaign, body: PredictIn) -> Job:
         """Ask a fitted model about treatments or pairs."""
         model = self._model(campaign, body.model_id)
+        if model.weights == WITHHELD:
+            raise Conflict(
+                f"Model {model.id} came with an archive that left out its weights, so it cannot "
+                f"predict. Train one: POST /v1/campaigns/{campaign.id}/models."
+            )
         compounds, lines = self.campaigns.member_directories(campaign)
         items = resolve_items(body.items, compounds, lines)
         question = self.unit.parts.artifacts.put(

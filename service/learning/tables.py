@@ -11,6 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from service.kit.auth.tables import WorkspaceOwned
 from service.kit.database import Base, Identifier, utcnow
 
+WITHHELD = "withheld"
+"""Stands for the weights and the snapshot of a model that came without them."""
+
 
 def _campaign() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(

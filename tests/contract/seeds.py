@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from service.archive.tables import Archive
 from service.batches.documents import NUMBERS, parquet_of
 from service.batches.tables import Recommendation
 from service.kit.artifacts import ArtifactStore
@@ -22,6 +23,7 @@ from tests.contract.live import LiveServer
 
 COMPOUNDS = ("Imatinib", "Vincristine", "Lapatinib", "Vorinostat")
 CELL_LINES = ("A375", "MCF7")
+GOAL = {"kind": "selectivity", "kill": ["A375"], "spare": ["MCF7"]}
 Known = dict[str, list[str]]
 """Parameter name -> values that lead to rows."""
 
@@ -49,8 +51,11 @@ class Seeder:
         known = {**names, "campaign_id": campaigns[:1], "spare_campaign_id": campaigns[1:]}
         known |= self._assays(campaigns[0]) | self._learned(campaigns[0], names)
         known |= self._accepted(campaigns[0], known["recommendation_id"][0])
+        known |= self._on_plates(known["batch_id"][0])
+        known |= self._files(campaigns[0], known["plate_id"][0])
         known["rank"] = ["1", "2", "4", "7"]
         known["key_id"] = [self._key(), self._key()]
+        known |= self._integrations()
         known["spare_job_id"] = [
             self._post(f"/v1/campaigns/{campaigns[0]}/recommendations", {})["id"] for _ in range(9)
         ]
@@ -64,6 +69,7 @@ class Seeder:
             "compounds": list(COMPOUNDS),
             "cell_lines": list(CELL_LINES),
             "doses_um": [0.1, 1.0],
+            "objective": {"goal": GOAL} if name == "Reshaped" else {},
         }
         return str(self._post("/v1/campaigns", body)["id"])
 
@@ -98,8 +104,9 @@ class Seeder:
         recommendation.table_artifact = self.artifacts.put(parquet_of(ranked), "parquet")
         prediction = _prediction(owned, jobs[1].id, model.id)
         replay = replayed_campaign(owned, jobs[0].id)
+        archive = _archive(owned, jobs[0].id, self.artifacts.put(b"PK", "zip"))
         with self.database.writing() as session:
-            for row in (*jobs, model, recommendation, prediction, replay):
+            for row in (*jobs, model, recommendation, prediction, replay, archive):
                 session.add(row)
                 session.flush()
         return {
@@ -108,6 +115,7 @@ class Seeder:
             "recommendation_id": [recommendation.id],
             "prediction_id": [prediction.id],
             "replay_id": [replay.id],
+            "archive_id": [archive.id],
         }
 
     def _accepted(self, campaign_id: str, recommendation_id: str) -> Known:
@@ -119,13 +127,70 @@ class Seeder:
             "item_id": [item["id"] for batch in batches for item in batch["items"]],
         }
 
+    def _on_plates(self, batch_id: str) -> Known:
+        names = [(name, mm) for name in COMPOUNDS for mm in (10.0, 0.5)] + [("DMSO", 0.0)]
+        stocks = [
+            {
+                "compound": name,
+                "mm": mm,
+                "volume_nl": 60_000.0,
+                "plate": "SRC1",
+                "plate_type": "384PP_DMSO2",
+                "well": f"A{place}",
+            }
+            for place, (name, mm) in enumerate(names, start=1)
+        ]
+        path = f"/v1/batches/{batch_id}"
+        stored = self.http.put("/v1/stocks", json={"stocks": stocks}, headers={"If-Match": "*"})
+        assert stored.status_code == 200, stored.text
+        size = {"destination": "384-well 50 uL", "dispenser": "Echo 650"}
+        plates = self._post(f"{path}/plates", size)["plates"]
+        rows = self.http.get(f"{path}/picklist").text.splitlines()
+        header = f"{rows[0]},Actual Volume,Transfer Status"
+        done = [f"{row},{row.rpartition(',')[2]}," for row in rows[1:]]
+        report = "\n".join(["Run ID,1", "", "[DETAILS]", header, *done, ""])
+        sent = self.http.post(
+            f"{path}/transfer-reports", content=report, headers={"Content-Type": "text/csv"}
+        )
+        assert sent.status_code == 201, sent.text
+        return {
+            "plate_id": [plate["id"] for plate in plates],
+            "report_id": [sent.json()["report"]["id"]],
+        }
+
+    def _files(self, campaign_id: str, plate_id: str) -> Known:
+        columns = "cell_line,compound_1,dose_1_um,compound_2,dose_2_um,viability_fraction"
+        sent = [
+            self.http.post(f"/v1/campaigns/{campaign_id}/files", content=content.encode())
+            for content in (f"{columns}\nA375,Imatinib,3,,,0.5\n", f"{columns}\nA375,No,3,,,0.5\n")
+        ]
+        assert [answer.status_code for answer in sent] == [201, 201], sent[0].text
+        flags = {"wells": ["B3", "B4"], "reason": "Bubble in the well"}
+        flagged = self._post(f"/v1/plates/{plate_id}/flags", flags)
+        return {
+            "upload_id": [answer.json()["id"] for answer in sent],
+            "flag_id": [flag["id"] for flag in flagged],
+        }
+
+    def _integrations(self) -> Known:
+        mapped = self._post("/v1/field-maps", {"name": "Map", "ready": "openbis"})
+        hook = {"url": "https://lims.example.org/", "types": ["batch.accepted"]}
+        webhooks = [self._post("/v1/webhooks", hook)["id"] for _ in range(2)]
+        self._post(f"/v1/webhooks/{webhooks[0]}/ping", None)
+        events = self.http.get("/v1/events").json()["items"]
+        return {
+            "field_map_id": [mapped["id"]],
+            "webhook_id": webhooks,
+            "event_id": [event["id"] for event in events],
+        }
+
     def _key(self) -> str:
         return str(self._post("/v1/api-keys", {"name": "spare", "scopes": ["read"]})["id"])
 
     def _put_json(self, value: Any) -> str:
         return self.artifacts.put(dump_json(value).encode(), "json")
 
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
+    def _post(self, path: str, body: dict[str, Any] | None) -> Any:
         response = self.http.post(path, json=body)
         assert response.status_code < 300, response.text
         return response.json()
@@ -151,6 +216,20 @@ def _finished_job(owned: dict[str, str], status: str) -> Job:
         created_at=now,
         finished_at=now,
         version=1,
+    )
+
+
+def _archive(owned: dict[str, str], job_id: str, artifact: str) -> Archive:
+    return Archive(
+        **owned,
+        id=new_id("arc"),
+        kind="export",
+        job_id=job_id,
+        weights=False,
+        artifact=artifact,
+        n_bytes=2,
+        manifest={"content_sha256": "0" * 64, "rows": {"campaign": 1}},
+        created_by="written by hand",
     )
 
 
@@ -193,6 +272,18 @@ def _recommendation(
         reason="written by hand",
         timings={},
         candidates=candidates,
+        objective={
+            "kind": "efficacy",
+            "description": "mean inhibition of the block",
+            "compares_lines": False,
+            "parts": [],
+            "reference": None,
+            "hit_threshold": 10.0,
+            "known": 2,
+            "partly_measured": 0,
+            "best": 5.0,
+            "batch_on_front": None,
+        },
     )
 
 
@@ -262,6 +353,13 @@ def _candidate(row: int, names: Known) -> dict[str, Any]:
         ],
         "cell_line": {"id": names["cell_line_id"][line], "name": CELL_LINES[line]},
         **dict.fromkeys(NUMBERS, 0.5),
+        "probability_of_improvement": 0.5,
+        "expected_improvement": None,
+        "objective": {
+            "parts": [{"mean": 1.0, "sd": 0.5}],
+            "front_probability": None,
+            "on_front": row < 3,
+        },
         "nearest_measured": None,
         "reason": "written by hand",
     }

@@ -83,7 +83,7 @@ def lead_to_rows(case: Case, known: Known) -> None:
         for name, value in case.path_parameters.items():
             if _chance(value, 8) > 0:
                 case.path_parameters[name] = _pick(_rows(case, name, known), value)
-    changes = case.method == "PATCH" and _is_positive(case, ParameterLocation.HEADER)
+    changes = case.method in ("PATCH", "PUT") and _is_positive(case, ParameterLocation.HEADER)
     if changes and _chance(case.body, 4) > 0:
         case.headers["If-Match"] = "*"
     if _is_positive(case, ParameterLocation.BODY):

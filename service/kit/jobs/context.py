@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from service.kit.artifacts import ArtifactStore
 from service.kit.database import Database, dump_json
-from service.kit.jobs import repository
+from service.kit.jobs import lease_repository, repository
 from service.kit.jobs.errors import BadJobArguments, Fenced, JobStopped
 from service.kit.jobs.progress import ProgressMeter
 from service.kit.jobs.repository import Claim
@@ -82,6 +82,7 @@ class JobContext:
         self.device = runtime.device
         self.device_reason = runtime.device_reason
         self.claim = claim
+        self._runtime = runtime
         self._is_stopping = runtime.is_stopping
         self.meter = ProgressMeter()
         self._steps_seen: set[str] = set()
@@ -158,7 +159,17 @@ class JobContext:
         with self.database.writing() as session:
             if not repository.hold(session, self.claim):
                 self._fence()
+            began = time.monotonic()
             yield session
+            if time.monotonic() - began > self.settings.lease_s / 3:
+                self._renew(session)
+
+    def _renew(self, session: Session) -> None:
+        """Where a transaction locks the whole database, nobody could renew the lease meanwhile;
+        whoever looks next finds it renewed together with what was written."""
+        if self._runtime.lease_token is not None:
+            name, token = self._runtime.worker, self._runtime.lease_token
+            lease_repository.renew(session, name, token, self.settings.lease_s, self.job_id)
 
     def look_again(self) -> repository.Standing:
         """The job's standing, asked now."""

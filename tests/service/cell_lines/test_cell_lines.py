@@ -41,9 +41,9 @@ class TestRegistering:
     def test_the_same_request_again_changes_nothing(self, lab, a375):
         line = {"name": "A375", "cellosaurus_id": "CVCL_0132", "tissue": "skin"}
         with lab.untouched():
-            (again,) = lab.ok(
-                register(lab, {**line, "features": {"EGFR": -1.25, "TP53": 0.4}})
-            )["items"]
+            (again,) = lab.ok(register(lab, {**line, "features": {"EGFR": -1.25, "TP53": 0.4}}))[
+                "items"
+            ]
         assert again == a375
 
     def test_what_a_known_line_lacked_is_added(self, lab):

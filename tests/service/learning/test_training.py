@@ -150,8 +150,12 @@ class TestFailing:
         assert "secret" not in str(job)
         assert models(lab, campaign) == []
         assert {name: n - before[name] for name, n in lab.rows().items() if n != before[name]} == {
-            "job_event": lab.rows()["job_event"] - before["job_event"]
+            "job_event": lab.rows()["job_event"] - before["job_event"],
+            "outbox_event": 1,
         }
+        told = lab.every("/v1/events")[-1]
+        assert told["type"] == "job.failed"
+        assert "secret" not in str(told)
 
     def test_a_job_goes_on_where_it_broke(self, lab, campaign, monkeypatch):
         """The fit of the first attempt is stored; the second one only publishes it."""

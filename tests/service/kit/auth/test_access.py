@@ -11,9 +11,24 @@ import pytest
 from service.kit.auth.scopes import DESCRIPTIONS
 from tests.contract.seeds import replayed_campaign
 from tests.lab import PAIR_HEADER
+from tests.service.batches.plates_bench import (
+    SIZE,
+    give_stocks,
+    lay_out,
+    model_echo,
+    report,
+    text,
+)
 from tests.service.learning.bench import short_training, start_campaign
 
 REASON = {"reason": "because"}
+LABWARE = {
+    "dispensers": [{"name": "Pin tool", "drop_nl": 100.0, "max_transfer_nl": 100.0}],
+    "source_types": [],
+    "destinations": [
+        {"name": "96", "wells": 96, "assay_nl": 1e5, "max_total_nl": 1e3, "vehicle_limit": 0.01}
+    ],
+}
 NOWHERE = "00000000000000000000000000"
 
 
@@ -70,6 +85,25 @@ OPERATIONS = [
     Operation("GET /v1/measurements/{measurement_id}", "read"),
     Operation("POST /v1/measurements/{measurement_id}/corrections", "measurements:write",
               {"value": 0.5, **REASON}),
+    Operation("POST /v1/campaigns/{campaign_id}/files", "measurements:write",
+              f"{PAIR_HEADER}\nX,A,9,,,0.5\n"),
+    Operation("GET /v1/uploads", "read"),
+    Operation("GET /v1/uploads/{upload_id}", "read"),
+    Operation("GET /v1/uploads/{upload_id}/original", "read"),
+    Operation("POST /v1/uploads/{upload_id}/commit", "measurements:write", {}),
+    Operation("POST /v1/plates/{plate_id}/flags", "measurements:write",
+              {"wells": ["C3"], **REASON}),
+    Operation("POST /v1/flags/{flag_id}/lift", "measurements:write", REASON),
+    Operation("POST /v1/plates/{plate_id}/normalise", "measurements:write",
+              {"rule": "plate-effect/1"}),
+    Operation("GET /v1/plates/{plate_id}/quality", "read"),
+    Operation("GET /v1/plates/{plate_id}/readings.csv", "read"),
+    Operation("GET /v1/quality-limits", "read"),
+    Operation("PUT /v1/quality-limits", "measurements:write", {}),
+    Operation("POST /v1/field-maps", "measurements:write", {"name": "New", "ready": "openbis"}),
+    Operation("GET /v1/field-maps", "read"),
+    Operation("GET /v1/field-maps/{field_map_id}", "read"),
+    Operation("GET /v1/ready-field-maps", "read"),
     Operation("POST /v1/campaigns/{campaign_id}/models", "models:run", {}),
     Operation("GET /v1/campaigns/{campaign_id}/models", "read"),
     Operation("GET /v1/models/{model_id}", "read"),
@@ -93,10 +127,50 @@ OPERATIONS = [
     Operation("GET /v1/batches/{batch_id}", "read"),
     Operation("PATCH /v1/batches/{batch_id}", "batches:write", {"status": "cancelled"}),
     Operation("POST /v1/batches/{batch_id}/items/{item_id}/replacement", "batches:write", REASON),
+    Operation("GET /v1/labware", "read"),
+    Operation("PUT /v1/labware", "batches:write", LABWARE),
+    Operation("GET /v1/stocks", "read"),
+    Operation("PUT /v1/stocks", "batches:write", {"stocks": []}),
+    Operation("GET /v1/campaigns/{campaign_id}/dispensing", "read"),
+    Operation("PUT /v1/campaigns/{campaign_id}/dispensing", "campaigns:write",
+              {**SIZE, "stock_mm": 10.0, "tolerance": 0.9}),
+    Operation("POST /v1/campaigns/{campaign_id}/plates", "measurements:write",
+              "barcode,format,well,cell_line,compound_1,dose_1_um\nNEW,96,A1,X,A,1\n"),
+    Operation("GET /v1/plates", "read"),
+    Operation("GET /v1/plates/{plate_id}", "read"),
+    Operation("GET /v1/plates/{plate_id}/map.csv", "read"),
+    Operation("GET /v1/plates/{plate_id}/grid.csv", "read"),
+    Operation("GET /v1/plates/{plate_id}/page", "read"),
+    Operation("POST /v1/batches/{batch_id}/plates", "batches:write", SIZE),
+    Operation("GET /v1/batches/{batch_id}/plates", "read"),
+    Operation("POST /v1/batches/{batch_id}/plates/cancellation", "batches:write", REASON),
+    Operation("GET /v1/batches/{batch_id}/picklist", "read"),
+    Operation("GET /v1/batches/{batch_id}/d300", "read"),
+    Operation("GET /v1/batches/{batch_id}/plates.csv", "read"),
+    Operation("GET /v1/batches/{batch_id}/page", "read"),
+    Operation("POST /v1/batches/{batch_id}/transfer-reports", "batches:write", "Run ID,1\n"),
+    Operation("GET /v1/batches/{batch_id}/transfer-reports/{report_id}/original", "read"),
+    Operation("GET /v1/campaigns/{campaign_id}/export/synergyfinder", "read"),
+    Operation("POST /v1/campaigns/{campaign_id}/archives", "admin", {}),
+    Operation("POST /v1/archives", "admin", "no archive"),
+    Operation("GET /v1/archives", "read"),
+    Operation("GET /v1/archives/{archive_id}", "read"),
+    Operation("GET /v1/archives/{archive_id}/content", "admin"),
     Operation("GET /v1/jobs", "read"),
     Operation("GET /v1/jobs/{job_id}", "read"),
     Operation("DELETE /v1/jobs/{job_id}", "models:run"),
     Operation("GET /v1/jobs/{job_id}/events", "read"),
+    Operation("POST /v1/webhooks", "admin", {
+        "url": "https://lims.example.org/", "types": ["job.failed"]}),
+    Operation("GET /v1/webhooks", "admin"),
+    Operation("GET /v1/webhooks/{webhook_id}", "admin"),
+    Operation("PATCH /v1/webhooks/{webhook_id}", "admin", {"active": False}),
+    Operation("POST /v1/webhooks/{webhook_id}/secret-rotation", "admin", {}),
+    Operation("POST /v1/webhooks/{webhook_id}/ping", "admin"),
+    Operation("POST /v1/webhooks/{webhook_id}/replay", "admin", {"since": "2020-01-01T00:00:00Z"}),
+    Operation("GET /v1/webhooks/{webhook_id}/deliveries", "admin"),
+    Operation("GET /v1/events", "read"),
+    Operation("GET /v1/events/{event_id}", "read"),
     Operation("GET /v1/workspace", "read"),
     Operation("POST /v1/api-keys", "admin", {"name": "New", "scopes": ["read"]}),
     Operation("GET /v1/api-keys", "admin"),
@@ -107,7 +181,9 @@ NOUNS = {
     "compound_id": "cmp", "cell_line_id": "cel", "campaign_id": "cam", "mark_id": "mrk",
     "submission_id": "smn", "measurement_id": "mea", "model_id": "mdl", "prediction_id": "prd",
     "recommendation_id": "rec", "batch_id": "bat", "item_id": "itm", "job_id": "job",
-    "key_id": "key", "replay_id": "rpl",
+    "key_id": "key", "replay_id": "rpl", "field_map_id": "fmp", "webhook_id": "whk",
+    "plate_id": "plt", "report_id": "tfr", "upload_id": "upl", "flag_id": "flg",
+    "event_id": "evt", "archive_id": "arc",
 }  # fmt: skip
 
 
@@ -137,7 +213,24 @@ def world(lab) -> dict[str, str]:
         replay = replayed_campaign(owned, recommendation["job_id"])
         session.add(replay)
         replay_id = replay.id
+    mapped = lab.ok(lab.post("/v1/field-maps", {"name": "Map", "ready": "openbis"}))
+    hook = {"url": "https://lims.example.org/", "types": ["job.failed"]}
+    webhook = lab.ok(lab.post("/v1/webhooks", hook))
+    give_stocks(lab)
+    plates = lab.ok(lay_out(lab, batch))["plates"]
+    picked = text(lab, f"/v1/batches/{batch['id']}/picklist")
+    reported = lab.ok(report(lab, batch, model_echo(picked, seed=1)))
+    table = {"content": f"{PAIR_HEADER}\nX,A,9,,,0.5\n".encode()}
+    upload = lab.ok(lab.request("POST", f"/v1/campaigns/{campaign['id']}/files", **table))
+    flagged = {"wells": ["B3"], **REASON}
+    (flag,) = lab.ok(lab.post(f"/v1/plates/{plates[0]['id']}/flags", flagged))
+    archive = lab.ok(lab.post(f"/v1/campaigns/{campaign['id']}/archives", {}))
+    lab.run(lab.get(f"/v1/jobs/{archive['job_id']}"))
     return {
+        "upload_id": upload["id"],
+        "flag_id": flag["id"],
+        "plate_id": plates[0]["id"],
+        "report_id": reported["report"]["id"],
         "compound_id": campaign["compounds"][0]["id"],
         "cell_line_id": line["id"],
         "campaign_id": campaign["id"],
@@ -152,6 +245,10 @@ def world(lab) -> dict[str, str]:
         "job_id": recommendation["job_id"],
         "key_id": lab.every("/v1/api-keys")[0]["id"],
         "replay_id": replay_id,
+        "field_map_id": mapped["id"],
+        "webhook_id": webhook["id"],
+        "event_id": lab.every("/v1/events")[0]["id"],
+        "archive_id": archive["id"],
     }
 
 
