@@ -34,7 +34,7 @@ from service.kit.problems import Conflict, FieldError, Invalid
 from service.kit.unit import Unit
 from service.plates.tables import Plate
 
-READ_FILE = "read-file"
+READ_FILE = "read_file"
 KEPT_AS = "bin"
 """Any file may come in: its name and media type are in its row."""
 _MOST_ROWS_TOLD = 20
