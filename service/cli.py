@@ -320,7 +320,8 @@ def watch(
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Take what is there, then end.")] = False,
 ) -> None:
-    """Submit what is put into a folder. NEXTROUND_KEY is a key with read, measurements:write."""
+    """Submit what is put into a folder. NEXTROUND_KEY is a key with read, measurements:write and,
+    for transfer reports, batches:write."""
     from service.client.watching import WatchOptions, run_watch
 
     raise typer.Exit(run_watch(WatchOptions(folder, url, campaign, settle, every, once)))

@@ -114,6 +114,11 @@ class PlateQualityService:
         assert result is not None  # noqa: S101 - there is a latest one
         return result
 
+    def follow_map(self, plate: Plate, reason: str) -> None:
+        """What is in the wells has changed since they were read: what counts follows."""
+        self._hold(plate)
+        self._work_out(plate, reason)
+
     def describe(self, plate: Plate) -> PlateQualityOut:
         """All results, flags and reads of a plate."""
         return PlateQualityOut(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from service.assays.uploads.plate_quality import PlateQualityService
 from service.batches.plates_out.schemas import (
     AppliedReportOut,
     ChangedDoseOut,
@@ -59,6 +60,7 @@ class TransferReportService:
         row.changes = [each.model_dump() for each in changed]
         self.reports.add(row)
         self.unit.session.flush()
+        self._put_right(rows, row)
         emit(self.unit.session, "batch.changed", batch, status=batch.status)
         return self._answer("stored", row, rows)
 
@@ -68,6 +70,15 @@ class TransferReportService:
         if self.out.layouts.get(report.layout_id).batch_id != batch.id:
             raise NotFound(f"There is no transfer report {report_id[:60]!r} in this workspace.")
         return report, self.unit.parts.artifacts.get(report.original)
+
+    def _put_right(self, rows: Sequence[Plate], report: TransferReport) -> None:
+        """What was read before the report came: failed wells count no more, doses follow."""
+        changed = {each["plate_id"] for each in report.changes}
+        quality = PlateQualityService(self.unit)
+        for row in rows:
+            if row.id in changed and row.status == "measured":
+                name = report.file_name or "without a name"
+                quality.follow_map(row, f"Transfer report {name}, {report.id}")
 
     def _read(self, report: TransferReport) -> EchoReport:
         return read_echo_report(self.unit.parts.artifacts.get(report.original))

@@ -17,7 +17,7 @@ class Service:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.server = LiveServer(folder).until_alive()
+        self.server = _alive(folder)
         self.key = self.server.keys_shown[0]
         self.restarts = 0
 
@@ -33,15 +33,11 @@ class Service:
 
     def kill(self) -> None:
         """API and worker end in the middle of whatever they do."""
-        parent = self.server.process
-        for pid in [*_descendants(parent.pid), parent.pid]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        parent.wait(60)
+        _kill(self.server)
 
     def start(self) -> None:
         """Start it again over the same data."""
-        self.server = LiveServer(self.folder).until_alive()
+        self.server = _alive(self.folder)
         self.restarts += 1
 
     def restart(self) -> None:
@@ -58,3 +54,20 @@ def _descendants(pid: int) -> list[int]:
             for child in path.read_text().split():
                 found += [*_descendants(int(child)), int(child)]
     return found
+
+
+def _alive(folder: Path) -> LiveServer:
+    """A process that answers; one that does not is not left behind."""
+    server = LiveServer(folder)
+    try:
+        return server.until_alive()
+    except BaseException:
+        _kill(server)
+        raise
+
+
+def _kill(server: LiveServer) -> None:
+    for pid in [*_descendants(server.process.pid), server.process.pid]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    server.process.wait(60)
