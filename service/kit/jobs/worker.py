@@ -155,7 +155,8 @@ def run_worker(
     """Work until SIGTERM or SIGINT, in the main thread of a process of its own.
 
     Returns the exit code. The caller has imported the modules that register handlers. If a job
-    does not stop in time the process ends here and now, because a thread cannot be ended.
+    does not stop in time, or if the lease was lost, the process ends here and now: a thread cannot
+    be ended, and one of the engine may wait for a job that another worker has by then.
     """
     database = Database(settings.resolved_database_url)
     try:
@@ -178,7 +179,7 @@ def run_worker(
     engine.wait()
     drained = engine.stop()
     code = EXIT_TRY_AGAIN if engine.lost_lease else EXIT_DRAINED
-    if not drained:
+    if not drained or engine.lost_lease:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
