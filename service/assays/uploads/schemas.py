@@ -304,7 +304,7 @@ class LimitIn(Body):
 class QualityLimitsIn(Body):
     """What is left out gets the default of the house."""
 
-    robust_z_prime: LimitIn | None = None
+    robust_z_prime: LimitIn | None = Field(None, examples=[{"warn": 0.5, "fail": 0.0}])
     robust_ssmd: LimitIn | None = None
     signal_to_background: LimitIn | None = None
     robust_cv_vehicle: LimitIn | None = None
