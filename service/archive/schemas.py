@@ -18,6 +18,7 @@ class ArchiveIn(Body):
         False,
         description="Also pack the weights of models and what they were fitted on, as large as "
         "the screen itself. Without them an imported model shows its evidence and cannot predict.",
+        examples=[True],
     )
 
 
