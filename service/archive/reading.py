@@ -32,7 +32,7 @@ MAX_MANIFEST = 2**25
 MAX_RATIO, FREE_RATIO_BYTES = 200, 2**22
 _DIRECTORY_BYTES = 2**24
 _PATH = re.compile(r"manifest\.json|audit\.ndjson|tables/[a-z_]{1,60}\.ndjson|"
-                   r"files/[0-9a-f]{64}\.(?:json|parquet|safetensors|csv|ndjson)")  # fmt: skip
+                   r"files/[0-9a-f]{64}\.(?:bin|json|parquet|safetensors|csv|ndjson)")  # fmt: skip
 _END = b"PK\x05\x06"
 _ENCRYPTED = 0x1
 _DAMAGE = (zipfile.BadZipFile, OSError, EOFError, struct.error, NotImplementedError, ValueError)
