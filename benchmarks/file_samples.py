@@ -155,6 +155,11 @@ def grid(size: int = 96, bare: bool = False, separator: str = ",") -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+def grid_below(*lines: str, bare: bool = False, separator: str = ",") -> bytes:
+    """A plain grid of 96 wells with lines above it."""
+    return ("\n".join(lines) + "\n").encode() + grid(96, bare, separator)
+
+
 def long_wells(size: int = 96) -> bytes:
     """Barcode, WellRow, WellColumn, ReadoutValue, BackgroundValue."""
     lines = ["Barcode,WellRow,WellColumn,ReadoutValue,BackgroundValue"]
@@ -310,6 +315,8 @@ SAMPLES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "gen5": ("gen5.txt", gen5),
     "grid": ("grid.csv", grid),
     "grid_bare": ("grid.tsv", lambda: grid(384, bare=True, separator="\t")),
+    "grid_barcode": ("grid.csv", lambda: grid_below("Barcode,P1", "Gain,12", "")),
+    "grid_bare_barcode": ("grid.csv", lambda: grid_below("Barcode,P1", bare=True)),
     "long_wells": ("long.csv", long_wells),
     "synergy": ("table.csv", synergy),
     "synergy_comma": ("table.csv", lambda: synergy(";", ",")),

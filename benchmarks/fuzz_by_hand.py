@@ -88,7 +88,7 @@ def say_bare(lines: Lines) -> Iterator[Entry]:
     row = 0
     for at, cells in enumerate(lines):
         numbers = sum(number(cell) is not None for cell in cells)
-        wide = len(cells) >= 12 and (numbers >= 12 or not any(cells))
+        wide = len(cells) >= 12 and (numbers >= 10 or not any(cells))
         if wide:
             yield from _emit(lines, at, {f: (row, f) for f in range(len(cells))})
         row = row + 1 if wide else 0
@@ -212,6 +212,8 @@ _SAY: dict[str, Callable[[Lines], Iterator[Entry]]] = {
     "gen5": say_labelled,
     "grid": say_labelled,
     "grid_bare": say_bare,
+    "grid_barcode": say_labelled,
+    "grid_bare_barcode": say_bare,
     "long_wells": say_long,
     "synergy": say_synergy,
     "synergy_comma": say_synergy,

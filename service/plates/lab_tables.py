@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from service.kit import etag
@@ -48,6 +49,15 @@ class LabTables:
         """Everything that lies ready, compounds by id."""
         row = self.stock_tables.present()
         return [] if row is None else [stock_from_dict(plain) for plain in row.stocks]
+
+    def hold_stocks(self) -> None:
+        """Until the transaction ends nobody else plans with the stocks, nor changes them."""
+        self.stock_tables.hold()
+
+    def stocks_given_at(self) -> datetime | None:
+        """When the stocks were last given, if they ever were."""
+        row = self.stock_tables.present()
+        return None if row is None else row.changed_at
 
     def describe_labware(self) -> LabwareOut:
         """The table as the outside sees it."""

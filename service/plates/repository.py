@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
-from sqlalchemy import Select
+from sqlalchemy import Select, func
 from sqlalchemy.orm import undefer
 
 from service.campaigns.tables import CampaignCompound
@@ -73,6 +74,13 @@ class PlateRepository(Repository[Plate]):
         """The plates of a campaign that are not cancelled, oldest first, maps included."""
         return self._kept(Plate.campaign_id == campaign_id)
 
+    def on_layouts(self) -> list[tuple[str, str, str, datetime]]:
+        """Layout, barcode, status and last change of every issued plate that is not cancelled."""
+        columns = (Plate.layout_id, Plate.barcode, Plate.status, Plate.changed_at)
+        kept = (Plate.origin == "issued", Plate.status != "cancelled")
+        rows = self.session.execute(self.columns(*columns).where(*kept).order_by(Plate.id))
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
     def _kept(self, condition: object) -> list[Plate]:
         statement = self.readable().where(condition, Plate.status != "cancelled")  # type: ignore[arg-type]
         # Plates of one layout are made in the order of their numbers.
@@ -98,6 +106,12 @@ class TransferReportRepository(Repository[TransferReport]):
         """The reports on a layout, oldest first."""
         statement = self.readable().where(TransferReport.layout_id == layout_id)
         return list(self.session.scalars(statement.order_by(TransferReport.id)))
+
+    def last_by_layout(self) -> dict[str, datetime]:
+        """When the last report on each layout came."""
+        last = self.columns(TransferReport.layout_id, func.max(TransferReport.created_at))
+        rows = self.session.execute(last.group_by(TransferReport.layout_id))
+        return {row[0]: row[1] for row in rows}
 
 
 class DispensingRepository(Repository[CampaignDispensing]):
@@ -137,3 +151,9 @@ class StockRepository(Repository[StockTable]):
     def present(self) -> StockTable | None:
         """The workspace's stocks, if any were ever given."""
         return self.session.scalar(self.readable())
+
+    def hold(self) -> None:
+        """Until the transaction ends nobody else plans with the stocks, nor changes them."""
+        self.session.scalar(
+            self.readable().with_for_update().execution_options(populate_existing=True)
+        )

@@ -6,7 +6,7 @@ vehicle's fraction is one number for the whole batch. What cannot be done is ref
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -109,12 +109,21 @@ def fill_vehicle(
     return tuple(plate.changed(_topped_up(plate, total)) for plate in plates)
 
 
+def _nothing_held(key: tuple[str, float]) -> str:
+    return ""
+
+
 def allocate(
-    plates: Sequence[PlateMap], stocks: Sequence[Stock], labware: Labware, dispenser: Dispenser
+    plates: Sequence[PlateMap],
+    stocks: Sequence[Stock],
+    labware: Labware,
+    dispenser: Dispenser,
+    held: Callable[[tuple[str, float]], str] = _nothing_held,
 ) -> tuple[Transfer, ...]:
     """Source wells for everything that the plates need, each within what it can give.
 
-    Refuses with all that is missing, in nL, and never draws on a dead volume.
+    ``held``: words on who else has taken of a (compound, mM). Refuses with all that is missing, in
+    nL, and never draws on a dead volume.
     """
     _check_stocks(stocks)
     demands: dict[tuple[str, float], list[tuple[PlateMap, Well, float]]] = {}
@@ -129,7 +138,7 @@ def allocate(
         try:
             found += _drawn(key, demands[key], sources, labware, dispenser)
         except PlateError as problem:
-            missing.append(str(problem))
+            missing.append(f"{problem}{held(key)}")
     if missing:
         raise PlateError("; ".join(missing), missing)
     return tuple(found)

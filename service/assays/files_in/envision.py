@@ -1,4 +1,5 @@
-"""PerkinElmer EnVision CSV: ``Plate information``, grid, ..., ``Basic assay information``."""
+"""PerkinElmer EnVision: ``Plate information``, grid, ..., ``Basic assay information``, as CSV or
+the same in the cells of a workbook."""
 
 from __future__ import annotations
 
@@ -28,6 +29,9 @@ _END = "Exported with EnVision"
 
 def recognise(source: Source) -> Certainty:
     """An EnVision export begins with ``Plate information`` and its header."""
+    if source.kind == "workbook":
+        why = "has EnVision's header 'Plate, Repeat, Barcode' in its cells"
+        return Certainty(0.99, why) if _sheets_of(source) else NO
     if source.kind != "text":
         return NO
     head = source.lines[:60]
@@ -40,12 +44,39 @@ def recognise(source: Source) -> Certainty:
 
 def parse(source: Source, decimal: Decimal = None) -> ReaderFile:
     """Every plate of the file. Raises :class:`FileError`."""
+    if source.kind == "workbook":
+        return _read_workbook(source, decimal)
     match = next((m for line in source.lines if (m := _HEADER.match(line))), None)
     if match is None:
         message = "the header 'Plate,Repeat,Barcode' is missing"
         raise FileError(NAME, 2, message, _AGAIN)
     sheet = source.split(match[1])
     return _Reader(sheet, decimal).read()
+
+
+def _sheets_of(source: Source) -> list[Sheet]:
+    """The sheets of a workbook with EnVision's header in their first rows."""
+    return [
+        sheet
+        for sheet in source.sheets
+        if any(
+            tuple(sheet.cell(at, column) for column in range(3)) == ("Plate", "Repeat", "Barcode")
+            for at in range(min(60, len(sheet.rows)))
+        )
+    ]
+
+
+def _read_workbook(source: Source, decimal: Decimal) -> ReaderFile:
+    """Every sheet that is an export; others are told and left aside."""
+    sheets = _sheets_of(source)
+    if not sheets:
+        raise FileError(NAME, 2, "the header 'Plate, Repeat, Barcode' is missing", _AGAIN)
+    files = [_Reader(sheet, decimal).read() for sheet in sheets]
+    others = [s for s in source.sheets if s not in sheets and any(map(any, s.rows))]
+    notes = [note for file in files for note in file.notes]
+    notes += [f"sheet {sheet.name!r} left aside" for sheet in others]
+    plates = check_plates(NAME, [plate for file in files for plate in file.plates])
+    return ReaderFile(NAME, files[0].instrument, plates, tuple(notes))
 
 
 @dataclass
@@ -200,6 +231,7 @@ class _Reader:
             unit=section.unit,
             read_at=about.get("Measurement date") or None,
             identifiers=(barcode,) if barcode else (),
+            sheet=self.sheet.name,
         )
 
 

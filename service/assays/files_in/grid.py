@@ -188,8 +188,8 @@ def read_bare(name: str, sheet: Sheet, start: int, end: int) -> Grid:
     for at in range(start, end):
         cells = sheet.rows[at]
         tail = cells[plate.columns :]
-        same = len(cells) == usual or sheet.name is not None
-        if len(cells) < plate.columns or not same or len(tail) > 1 or any(c.strip() for c in tail):
+        same = sheet.name is not None or (len(cells) == usual and len(tail) < 2)
+        if len(cells) < plate.columns or not same or any(c.strip() for c in tail):
             message = f"this row has {len(cells)} fields; {plate.rows} rows need {plate.columns}"
             raise sheet.error(name, at, message, _SHIFTED)
     cells_ = tuple(

@@ -31,6 +31,7 @@ from service.assays.files_in import (
 from service.assays.files_in.common import Certainty, Format
 from service.assays.files_in.grid import Decimal
 from service.assays.files_in.limits import DEFAULT_LIMITS, Limits
+from service.assays.files_in.own_exports import refuse_own
 from service.assays.files_in.packed import open_archive
 from service.assays.files_in.problems import FileError
 from service.assays.files_in.results import LayoutFile, ManifestFile, Parsed, ReaderFile
@@ -115,6 +116,7 @@ def choose(source: Source, as_format: str | None = None) -> Format:
         raise FileError(as_format, 1, message, "leave the format open, or send the right file")
     candidates = recognise(source)
     if not candidates:
+        refuse_own(source)
         _ = source.sheets  # a damaged or too large table says so itself
         raise FileError(None, 1, "the file is in no known format", _FIX_UNKNOWN)
     close = [c for c in candidates if candidates[0].certainty - c.certainty < _MARGIN]

@@ -69,6 +69,9 @@ def _asked(
     replace_earlier: Annotated[
         bool, Query(description="Take the place of an earlier read of the same plate.")
     ] = False,
+    accept_mixed_scales: Annotated[
+        bool, Query(description="Take growth rates beside viabilities, or vice versa.")
+    ] = False,
     quantity: Annotated[Quantity | None, Query(description="Of a table.")] = None,
     unit: Annotated[ScaleUnit | None, Query(description="Of a table.")] = None,
     cell_line: Annotated[Name | None, Query(description="Of a table that names none.")] = None,
@@ -82,6 +85,7 @@ def _asked(
         "barcode": barcode, "label": label, "rule": rule, "accept_failed": accept_failed,
         "accept_flags": accept_flags, "replace_earlier": replace_earlier, "quantity": quantity,
         "unit": unit, "cell_line": cell_line, "repeats": repeats, "confirm_scale": confirm_scale,
+        "accept_mixed_scales": accept_mixed_scales,
     }  # fmt: skip
     fields = AskedIn.model_fields
     return AskedIn(**{k: v for k, v in given.items() if v != fields[k].default})  # type: ignore[arg-type]

@@ -252,10 +252,14 @@ class PlateFiles:
                 "read take its place, say replace_earlier; the former one stays in the record."
             )
             work.note("read_before", message)
-        others = self.results.scales(self.campaign_id) - {judged.scale}
+        others = self.results.scales(self.campaign_id, row.id) - {judged.scale}
         if others:
-            message = f"Other plates of the campaign are on the scale {others.pop()!r}."
-            work.note("mixed_scales", f"{message} This one would be {judged.scale!r}.", False)
+            message = (
+                f"Other plates of the campaign hold values of {min(others)}, this one would be of "
+                f"{judged.scale}: one model cannot learn from both. Take the rule of the others, "
+                "normalise those anew, or say accept_mixed_scales."
+            )
+            work.note("mixed_scales", message, not asked.accept_mixed_scales)
 
     def _object_to_names(self, work: PlateWork) -> None:
         """Measurements are of the campaign's compounds and cell lines."""

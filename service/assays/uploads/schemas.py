@@ -56,6 +56,9 @@ class AskedIn(Body):
     replace_earlier: bool = Field(
         False, description="Take the place of an earlier read of the same plate."
     )
+    accept_mixed_scales: bool = Field(
+        False, description="Take growth rates beside viabilities of other plates, or vice versa."
+    )
     plates: list[PlateChoiceIn] = Field(default_factory=list, max_length=2000)
     quantity: Quantity | None = Field(None, description="Of a table whose scale is not proved.")
     unit: ScaleUnit | None = Field(None, description="Of a table whose scale is not proved.")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from service.batches.plates_out.held import Held
 from service.batches.plates_out.schemas import PlatesIn, StockNeedOut
 from service.batches.tables import BatchItem
 from service.campaigns.schemas import Limits
@@ -43,12 +44,14 @@ class Draft:
 
 @dataclass(frozen=True)
 class Bench:
-    """The lab as it is: labware, every stock, the snapper over both, names by id."""
+    """The lab as it is: labware, every stock, the snapper over both, names by id, and what other
+    plates hold of the stocks."""
 
     labware: Labware
     stocks: Sequence[Stock]
     snapper: Snapper
     names: Mapping[str, str]
+    held: Held = field(default_factory=Held)
 
     def reachable(self, vehicle: str) -> list[Stock]:
         """The stocks that the dispenser can reach; vehicle under the name that plates use."""
@@ -210,15 +213,17 @@ def draft(
     except PlateError as problem:
         made.errors += faults(problem, code, pointer, bench.names)
         return made
-    stocks = bench.reachable(vehicle)
+    stocks = bench.held.left(bench.reachable(vehicle))
     wanted = _wanted(made.plates)
     try:
         made.needs = _needs(wanted, stocks, bench)
         if snapper.dispenser.cassettes:
-            _require_enough(made.needs, vehicle)
+            _require_enough(made.needs, vehicle, bench.held)
         else:
             used = [stock for stock in stocks if (stock.compound, stock.mm) in wanted]
-            made.transfers = allocate(made.plates, used, bench.labware, snapper.dispenser)
+            made.transfers = allocate(
+                made.plates, used, bench.labware, snapper.dispenser, bench.held.words
+            )
     except PlateError as problem:
         made.errors += faults(problem, "stock", None, bench.names)
     return made
@@ -250,17 +255,19 @@ def _needs(
             stock_mm=mm,
             needed_nl=round(volume, 6),
             usable_nl=round(usable.get((compound, mm), 0.0), 6),
+            planned_nl=bench.held.planned_nl((compound, mm)),
             transfers=wells,
         )
         for (compound, mm), (volume, wells) in sorted(wanted.items())
     ]
 
 
-def _require_enough(listed: Sequence[StockNeedOut], vehicle: str) -> None:
+def _require_enough(listed: Sequence[StockNeedOut], vehicle: str, held: Held) -> None:
     """A cassette dispenser gets vehicle from its own back-fill, compounds from what there is."""
     short = [
         f"{each.compound} at {each.stock_mm:g} mM: the plates need {each.needed_nl:g} nL, and its "
-        f"stocks hold {each.usable_nl:g} nL. Add a stock or fill up"
+        f"stocks hold {each.usable_nl:g} nL{held.words((each.compound, each.stock_mm))}. Add a "
+        "stock or fill up"
         for each in listed
         if each.needed_nl > each.usable_nl and each.compound != vehicle
     ]

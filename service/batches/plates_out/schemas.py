@@ -113,7 +113,14 @@ class StockNeedOut(Out):
     name: str
     stock_mm: float
     needed_nl: float
-    usable_nl: float = Field(description="What its source wells or cassettes can give.")
+    usable_nl: float = Field(
+        description="What its source wells or cassettes can give, less what other plates hold."
+    )
+    planned_nl: float = Field(
+        default=0.0,
+        description="What other plates hold of it: issued ones, and those made since the stocks "
+        "were last given.",
+    )
     transfers: int = Field(description="Wells that get some of it.")
 
 

@@ -19,6 +19,7 @@ from service.batches.plates_out.drafting import (
     rules_of,
     sample_of,
 )
+from service.batches.plates_out.held import Held
 from service.batches.plates_out.schemas import (
     CancellationIn,
     IssuedPlateOut,
@@ -83,7 +84,7 @@ class PlatesOutService:
         items = [item for item in self.items.of_batch(batch.id) if item.status not in _GONE]
         asked, directory = self._asked(batch, body), compound_directory(self.unit)
         controls = _Controls.read(body, directory)
-        bench = self._bench(asked, items, controls.compounds)
+        bench = self._bench(asked, items, controls.compounds, dry_run=dry_run)
         seed, identifier = draw_seed(body.seed), new_id("lay")
         prefix = body.barcode_prefix or f"P{identifier[-7:].upper()}"
         limits = limits_when(self.recommendations.get(batch.recommendation_id).rules)
@@ -187,8 +188,15 @@ class PlatesOutService:
         return DispensingIn.model_validate(known)
 
     def _bench(
-        self, asked: DispensingIn, items: Sequence[BatchItem], others: Sequence[str]
+        self,
+        asked: DispensingIn,
+        items: Sequence[BatchItem],
+        others: Sequence[str],
+        *,
+        dry_run: bool,
     ) -> Bench:
+        if not dry_run:
+            self.tables.hold_stocks()
         labware, stocks = self.tables.labware(), self.tables.stocks()
         pairs = [(item.compound_a_id, item.compound_b_id) for item in items]
         names = compound_names(self.unit, [*others, *(name for pair in pairs for name in pair)])
@@ -198,7 +206,27 @@ class PlatesOutService:
             names[item.id] = f"{item.position} ({a} + {b} in {names[item.cell_line_id]})"
         snapper = Snapper.of(labware, asked, {}, names)
         reachable = usable_stocks(stocks, snapper.dispenser)
-        return Bench(labware, stocks, Snapper.of(labware, asked, reachable, names), names)
+        snapper = Snapper.of(labware, asked, reachable, names)
+        return Bench(labware, stocks, snapper, names, self._held())
+
+    def _held(self) -> Held:
+        """What the plates of the workspace hold of its stocks."""
+        held, given = Held(), self.tables.stocks_given_at()
+        if given is None:
+            return held
+        reported = self.reports.last_by_layout()
+        open_: dict[str, set[str]] = {}
+        for layout_id, barcode, status, changed_at in self.plates.on_layouts():
+            done = reported.get(layout_id) or (changed_at if status == "measured" else None)
+            if done is None or done > given:
+                open_.setdefault(layout_id, set()).add(barcode)
+        for layout_id, barcodes in open_.items():
+            plan = self.plan(self.layouts.get(layout_id))
+            if plan.transfers:
+                held.add_transfers(plan.transfers, barcodes)
+            else:
+                held.add_plates(plan.plates, barcodes)
+        return held
 
     def _taken(self, plates: Sequence[PlateMap], prefix: str) -> list[FieldError]:
         taken = self.plates.taken(plate.barcode for plate in plates)

@@ -111,6 +111,26 @@ class TestBarcode:
         assert "another campaign" in upload["open"][0]
 
 
+class TestOurOwnFiles:
+    def test_a_plate_map_is_no_reading(self, lab, campaign):
+        (plate,) = lab.every("/v1/plates", campaign=campaign["id"])
+        for path in ("map.csv", "grid.csv"):
+            ours = lab.get(f"/v1/plates/{plate['id']}/{path}").content
+            problem = lab.refused(send(lab, campaign, ours, filename=path, commit="auto"), 422)
+            assert "is the plate map that we issued" in problem["errors"][0]["message"]
+        assert lab.wells(campaign["id"]) == []
+
+    def test_a_grid_of_readings_with_the_barcode_above(self, lab, campaign):
+        rows = [
+            ",".join(str(VALUES.get((row, column), "")) for column in range(24))
+            for row in range(16)
+        ]
+        content = "\n".join(["Barcode,P1", "Gain,12", *rows, ""]).encode()
+        upload = lab.ok(send(lab, campaign, content, filename="export.csv", commit="auto"))
+        assert (upload["state"], upload["format"]) == ("committed", "plate_grid")
+        assert len(lab.wells(campaign["id"])) == len(COUNTED)
+
+
 class TestCommit:
     def test_measurements_are_the_truth_within_noise(self, lab, campaign):
         upload = lab.ok(send(lab, campaign, FILE, commit="auto"))

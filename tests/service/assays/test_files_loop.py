@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import time
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.assays.files_in import LayoutFile, ReaderFile, parse_files
-from service.plates.geometry import PlateFormat, parse_well, well_name
+from service.plates.geometry import PlateFormat, parse_well, row_name, well_name
 from tests.lab import Lab, at_once
 from tests.service.assays.files_bench import (
     CLEAN,
@@ -31,6 +32,7 @@ from tests.service.batches.plates_bench import (
     lay_out,
     model_echo,
     report,
+    stocks,
     text,
 )
 from tests.service.learning.bench import viability
@@ -44,6 +46,34 @@ def bench_wells(lab: Lab, plate: dict[str, Any], names: dict[str, str]) -> list[
         truth = {"positive": 0.0, "blank": 0.0}.get(well["role"], viability("X", doses))
         found.append(BenchWell(parse_well(well["well"]), well["role"], (), truth))
     return found
+
+
+def test_plates_of_1536_wells_go_out_and_come_back(lab):
+    """A small plate with a barcode above its grid; rows go on to AF."""
+    batch = a_batch(lab)
+    give_stocks(lab, stocks(levels=(2.0, 0.2)))
+    asked = {"destination": "1536-well 6 uL", "tolerance": 0.2, "replicates": 1}
+    positive = {"compound": "E", "dose_um": 2.0}
+    (plate,) = lab.ok(lay_out(lab, batch, positive_control=positive, **asked))["plates"]
+    names = {row["id"]: row["name"] for row in lab.every("/v1/compounds")}
+    wells = bench_wells(lab, plate, names)
+    assert max(well.at[0] for well in wells) > 26
+    shine = random.Random(4)
+    value = {well.at: 2e5 * well.truth * shine.gauss(1.0, 0.02) + 500 for well in wells}
+    lines = [f"Barcode,{plate['barcode']}", ",".join(["", *map(str, range(1, 49))])]
+    for row in range(32):
+        cells = [f"{value[row, c]:.0f}" if (row, c) in value else "" for c in range(48)]
+        lines.append(",".join([row_name(row), *cells]))
+    campaign = {"id": batch["campaign_id"]}
+    upload = lab.ok(send(lab, campaign, "\n".join(lines).encode(), commit="auto"))
+    assert (upload["state"], upload["format"], upload["open"]) == ("committed", "plate_grid", [])
+    found = {row["well"]: row for row in lab.wells(campaign["id"])}
+    counted = [well for well in wells if well.role in ("vehicle", "single", "sample")]
+    assert set(found) == {well_name(*well.at, padded=True) for well in counted}
+    for well in counted:
+        row = found[well_name(*well.at, padded=True)]
+        assert row["raw_value"] == pytest.approx(value[well.at], abs=0.51)
+        assert row["viability"] == pytest.approx(well.truth, abs=0.12)
 
 
 def test_a_batch_goes_out_and_comes_back(lab):

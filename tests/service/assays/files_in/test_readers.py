@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 
 import pytest
@@ -11,6 +12,7 @@ from benchmarks.file_samples import (
     envision,
     gen5,
     grid,
+    grid_below,
     labelled,
     long_wells,
     mars,
@@ -68,6 +70,34 @@ def test_envision_bare_grids_of_every_size(size: int) -> None:
     (plate,) = read(envision(("P1",), size, bare=True)).plates
     assert (plate.format.size, plate.n_read) == (size, size)
     assert plate.readings[-1].value == float(values(size, 1)[-1][-1])
+
+
+def envision_cells(bare: bool = False) -> list[list[object]]:
+    """The same export as a spreadsheet program saves it: numbers as numbers."""
+    rows = list(csv.reader(envision(("P1", "P2"), bare=bare).decode().splitlines()))
+    return [[float(c) if c.isdigit() else c.strip('="') for c in row] for row in rows]
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_envision_in_a_workbook_says_the_same(bare: bool) -> None:
+    file = read(xlsx({"Export": envision_cells(bare), "Notes": [["by Anna"]]}), "a.xlsx")
+    wanted = read(envision(("P1", "P2"), bare=bare))
+    assert file.notes == ("sheet 'Notes' left aside",)
+    assert file.instrument == wanted.instrument
+    for one, two in zip(file.plates, wanted.plates, strict=True):
+        assert (one.barcode, one.unit, one.measurement) == (two.barcode, two.unit, two.measurement)
+        assert [(r.row, r.column, r.value, r.line) for r in one.readings] == [
+            (r.row, r.column, r.value, r.line) for r in two.readings
+        ]
+
+
+def test_envision_in_a_workbook_that_is_cut_off() -> None:
+    rows = envision_cells()
+    with pytest.raises(FileError, match=r"sheet 'Export'.*cut off"):
+        parse_file("a.xlsx", xlsx({"Export": rows[:-1]}))
+    lost = [row for row in rows if row[:1] != ["B"]]
+    with pytest.raises(FileError, match="missing are B"):
+        parse_file("a.xlsx", xlsx({"Export": lost}))
 
 
 @pytest.mark.parametrize(
@@ -245,6 +275,61 @@ def test_a_partial_grid_must_have_one_step() -> None:
     assert "A, E, I, M of 16" in file.notes[0]
     refuse("\n".join([*every_fourth[:2], *every_fourth[3:]]).encode(), "missing are")
     refuse("\n".join(every_fourth[:-1]).encode(), "missing are")
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize(
+    "above",
+    [
+        ("Barcode,P1",),
+        ("Barcode,P1", ""),
+        ("Plate ID: P1", "Reader,CLARIOstar", "Gain,12"),
+        ("Barcode,P1,,,,,,,,,,,", ",,,,,,,,,,,,"),
+        ("Reader,CLARIOstar", ",", "Barcode,P1", ""),
+        ("Viability screen", "Wells,96", "Barcode,P1"),
+    ],
+)
+def test_plain_grid_below_keys_and_values(above: tuple[str, ...], bare: bool) -> None:
+    content = grid_below(*above, bare=bare)
+    (plate,) = read(content, "other.csv").plates
+    assert plate.barcode == "P1"
+    assert "other" not in plate.identifiers  # the file says it: its name is no rival
+    assert [r.value for r in plate.readings] == [float(x) for row in values(96, 8) for x in row]
+    assert plate.readings[0].line == len(above) + (1 if bare else 2)
+
+
+def test_plain_grid_tells_what_it_leaves_aside() -> None:
+    file = read(grid_below("Barcode,P1", "Reader,CLARIOstar", "Gain: 12"))
+    assert file.notes == ("Reader: CLARIOstar left aside", "Gain: 12 left aside")
+
+
+def test_plain_grids_each_with_its_barcode() -> None:
+    first, second = read(grid_below("Barcode,P1") + b"\n" + grid_below("Barcode,P2")).plates
+    assert (first.barcode, second.barcode) == ("P1", "P2")
+
+
+@pytest.mark.parametrize(
+    ("above", "reason"),
+    [
+        (("Barcode,P1", "Barcode,P2"), "barcode is said twice: 'P1' and 'P2'"),
+        (("Barcode,P1", "Plate size,384"), "96 wells, the lines above say 384"),
+        (("Barcode,P1", "measured,by,Anna"), "neither a row of a plate nor a line above"),
+        (("A,P1",), "neither a row of a plate nor a line above"),
+    ],
+)
+def test_plain_grid_refuses_what_it_cannot_place(above: tuple[str, ...], reason: str) -> None:
+    refuse(grid_below(*above), reason)
+
+
+def test_plain_grid_refuses_lines_below_it() -> None:
+    refuse(grid() + b"\nBarcode,P1\n", "no grid follows 'Barcode'", 11)
+
+
+def test_plain_grid_bare_with_an_empty_first_row_below_a_barcode() -> None:
+    lines = grid(96, bare=True).decode().split("\n")
+    lines[0] = "," * 11
+    (plate,) = read("\n".join(["Barcode,P1", *lines]).encode()).plates
+    assert (plate.readings[0].value, plate.readings[0].line, plate.n_read) == (None, 2, 84)
 
 
 def test_long_wells_background_and_names() -> None:
