@@ -8,7 +8,7 @@ combinations are never subtracted as if their intervals were independent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +19,14 @@ from models.pharmacology.curve_references import CurveReference, curve_reference
 from models.pharmacology.dose_pairs import DosePairs, same_dose
 from models.pharmacology.dose_response import CurveTable
 from models.pharmacology.hill import hill
+from models.pharmacology.loewe_solver import loewe_tensor
 from models.pharmacology.random_numbers import combine, normals
-from models.pharmacology.references import loewe_tensor
-from models.screen import FloatArray, IntArray, ScreenError
+from models.screen import BoolArray, FloatArray, IntArray, ScreenError
 
 ELEMENTS_AT_ONCE = 1 << 21
 """Dose pairs times draws held at once."""
+
+_CELLS_AT_ONCE = 1 << 16  # of them, those whose Loewe equations are solved together
 
 _MISFIT, _CONTROL, _WELLS = 1, 2, 3  # added to the seed: streams that have nothing in common
 
@@ -123,77 +125,77 @@ class ExcessDraws:
         flat = grids.rows.reshape(len(grids.rows), -1)
         real = (flat >= 0) & self.reference.defined[np.maximum(flat, 0)]
         rows = np.maximum(flat, 0)
-        singles, shift, theta = self._singles(rows)
         wells = self._wells(grids.block, rows)
-        if self.name == "zip":
-            expected = singles[0] * singles[1]
-            observed = self._smoothed(rows, real, wells, theta, shift)
+        if self.name == "loewe":
+            expected, observed = self._loewe(grids.block, rows, real), wells
         else:
-            expected = self._expected(rows, real, singles, theta)
+            singles, shift = zip(*(self._singles(rows, k) for k in (0, 1)), strict=True)
+            expected = self._expected(singles[0], singles[1])
             observed = wells
+            if self.name == "zip":
+                observed = self._smoothed(grids.block, rows, real, wells, shift)
         excess = 100.0 * (expected - observed)
         excess.masked_fill_(torch.from_numpy(~real)[..., None], torch.nan)
         return excess.reshape(*grids.rows.shape, self.n)
 
-    def _expected(
-        self, rows: IntArray, real: np.ndarray, singles: list[Tensor], theta: list[Tensor]
-    ) -> Tensor:
-        if self.name == "bliss":
-            return singles[0] * singles[1]
+    def _expected(self, one: Tensor, two: Tensor) -> Tensor:
+        """The reference of single viabilities."""
         if self.name == "hsa":
-            return torch.minimum(singles[0], singles[1])
-        if self.name == "none":
-            return torch.ones_like(singles[0])
-        return self._loewe(rows[real], torch.from_numpy(real), theta)
+            return torch.minimum(one, two)
+        return torch.ones_like(one) if self.name == "none" else one * two
 
-    def _loewe(self, rows: IntArray, real: Tensor, theta: list[Tensor]) -> Tensor:
-        """Solved for the real cells, NaN elsewhere."""
-        dose = torch.from_numpy(np.log(self.pairs.doses_um[rows])).float()
-        mine = [part[real] for part in theta]  # (r, n, 3)
-        solved = loewe_tensor(
-            torch.stack([dose[:, k, None] - mine[k][..., 0] for k in (0, 1)]),
-            torch.stack([part[..., 1] for part in mine]),
-            torch.stack([part[..., 2].exp() for part in mine]),
-        )
+    def _loewe(self, block: IntArray, rows: IntArray, real: BoolArray) -> Tensor:
+        """``(b, c, n)`` solved for the real cells, NaN elsewhere; a few cells at a time, so that
+        what the solver needs stays in the cache."""
+        theta = [self._parameters(block, k) for k in (0, 1)]
+        log_c = torch.stack([each[:, 0] for each in theta])
+        h = torch.stack([each[:, 1].exp() for each in theta])
+        emax = torch.stack([each[:, 2].exp() for each in theta])
+        owner, cell = (torch.from_numpy(each) for each in np.nonzero(real))
+        dose = torch.from_numpy(np.log(self.pairs.doses_um[rows[real]].T)).float()
         result = torch.full((*real.shape, self.n), torch.nan)
-        result[real] = solved
+        width = max(1, _CELLS_AT_ONCE // self.n)
+        for first in range(0, len(owner), width):
+            some = slice(first, first + width)
+            mine = owner[some]
+            relative = dose[:, some, None] - log_c[:, mine]
+            result[mine, cell[some]] = loewe_tensor(relative, h[:, mine], emax[:, mine])
         return result
 
-    def _singles(self, rows: IntArray) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Per compound: viabilities ``(b, c, n)`` with misfit, the misfit, parameters
-        ``(b, c, n, 3)`` (those only where the reference needs them)."""
-        viability, shift, theta = [], [], []
+    def _parameters(self, block: IntArray, k: int) -> Tensor:
+        """``(b, 3, n)`` draws of the curve of compound ``k`` of each block."""
+        pair, n_lines = self.pairs.first[block], self.curves.shape[1]
+        key = self.pairs.compounds[pair, k] * n_lines + self.pairs.cell_line[pair]
+        curve, where = np.unique(key, return_inverse=True)
+        drawn = self.curves.parameter_draws(curve // n_lines, curve % n_lines, self.n, self.seed)
+        table = np.ascontiguousarray(drawn.transpose(1, 2, 0), dtype=np.float32)
+        return torch.from_numpy(table)[torch.from_numpy(where)]
+
+    def _singles(self, rows: IntArray, k: int) -> tuple[Tensor, Tensor | None]:
+        """Viabilities ``(b, c, n)`` of compound ``k`` with misfit, and the misfit for ZIP."""
         n_lines = self.curves.shape[1]
-        for k in (0, 1):
-            compound, dose = self.pairs.compounds[rows, k], self.pairs.doses_um[rows, k]
-            key = compound * n_lines + self.pairs.cell_line[rows]
-            curve, where = np.unique(key, return_inverse=True)
-            drawn = self.curves.parameter_draws(
-                curve // n_lines, curve % n_lines, self.n, self.seed
-            )
-            drawn = np.ascontiguousarray(drawn.transpose(1, 0, 2))
-            distinct, well = np.unique(
-                np.stack([where.ravel().astype(np.float64), dose.ravel()], axis=1),
-                axis=0,
-                return_inverse=True,
-            )
-            at = distinct[:, 0].astype(np.int64)
-            level = hill(
-                distinct[:, 1, None],
-                drawn[at, :, 0],
-                drawn[at, :, 1],
-                np.exp(drawn[at, :, 2]),
-            )
-            name = combine(curve[at], distinct[:, 1])
-            away = normals(self.seed + _MISFIT, name, self.n, 1)[..., 0].T
-            away = away * self.curves.misfit_sd_at(level)
-            well = well.reshape(rows.shape)
-            shift.append(torch.from_numpy(away.astype(np.float32))[well])
-            viability.append(torch.from_numpy((level + away).astype(np.float32))[well])
-            if self.name in ("loewe", "zip"):
-                place = torch.from_numpy(where.reshape(rows.shape))
-                theta.append(torch.from_numpy(drawn.astype(np.float32))[place])
-        return viability, shift, theta
+        compound, dose = self.pairs.compounds[rows, k], self.pairs.doses_um[rows, k]
+        key = compound * n_lines + self.pairs.cell_line[rows]
+        curve, where = np.unique(key, return_inverse=True)
+        drawn = self.curves.parameter_draws(curve // n_lines, curve % n_lines, self.n, self.seed)
+        drawn = np.ascontiguousarray(drawn.transpose(1, 0, 2))
+        distinct, well = np.unique(
+            np.stack([where.ravel().astype(np.float64), dose.ravel()], axis=1),
+            axis=0,
+            return_inverse=True,
+        )
+        at = distinct[:, 0].astype(np.int64)
+        level = hill(
+            distinct[:, 1, None], drawn[at, :, 0], drawn[at, :, 1], np.exp(drawn[at, :, 2])
+        )
+        name = combine(curve[at], distinct[:, 1])
+        away = normals(self.seed + _MISFIT, name, self.n, 1)[..., 0].T
+        away = away * self.curves.misfit_sd_at(level)
+        place = torch.from_numpy(well.reshape(rows.shape))
+        viability = torch.from_numpy((level + away).astype(np.float32))[place]
+        if self.name != "zip":
+            return viability, None
+        return viability, torch.from_numpy(away.astype(np.float32))[place]
 
     def _wells(self, block: IntArray, rows: IntArray) -> Tensor:
         """``(b, c, n)`` true viabilities given the measured ones, their own and the control's
@@ -221,22 +223,24 @@ class ExcessDraws:
 
     def _smoothed(
         self,
+        block: IntArray,
         rows: IntArray,
-        real: np.ndarray,
+        real: BoolArray,
         wells: Tensor,
-        theta: list[Tensor],
-        shift: list[Tensor],
+        shift: Sequence[Tensor | None],
     ) -> Tensor:
         """ZIP's surface in each draw, linear in what moves it."""
         smooth = self.reference.smooth
         if smooth is None:
             raise ScreenError(f"the reference {self.name} has no fitted surface")
         measured = torch.from_numpy(self.pairs.viability[rows].astype(np.float32))[..., None]
-        fit = torch.from_numpy(smooth.viability[rows].astype(np.float32))[..., None]
         hat = _hat_matrices(smooth.members, smooth.influence, rows, real)
-        fit = fit + torch.from_numpy(hat) @ (wells - measured)
-        for k in (0, 1):
-            compound, line = self.pairs.compounds[rows, k], self.pairs.cell_line[rows]
+        fit = torch.from_numpy(smooth.viability[rows].astype(np.float32))[..., None]
+        fit = torch.baddbmm(fit, torch.from_numpy(hat), wells - measured)
+        pair = self.pairs.first[block]
+        line = self.pairs.cell_line[pair]
+        for k, misfit in enumerate(shift):
+            compound = self.pairs.compounds[pair, k]
             mode = np.stack(
                 [
                     self.curves.log_c[compound, line],
@@ -245,11 +249,13 @@ class ExcessDraws:
                 ],
                 axis=-1,
             )
-            away = theta[k] - torch.from_numpy(mode.astype(np.float32))[:, :, None]
+            away = self._parameters(block, k)
+            away -= torch.from_numpy(mode.astype(np.float32))[..., None]
             slope = torch.from_numpy(smooth.by_curve[rows, k].astype(np.float32))
-            fit = fit + torch.einsum("bcni,bci->bcn", away, slope)
-            by_single = torch.from_numpy(smooth.by_single[rows, k].astype(np.float32))
-            fit = fit + by_single[..., None] * shift[k]
+            fit.baddbmm_(slope, away)
+            if misfit is not None:
+                by_single = torch.from_numpy(smooth.by_single[rows, k].astype(np.float32))
+                fit.addcmul_(by_single[..., None], misfit)
         return fit
 
 
@@ -257,7 +263,7 @@ def _hat_matrices(
     members: tuple[IntArray, IntArray],
     influence: tuple[FloatArray, FloatArray],
     rows: IntArray,
-    real: np.ndarray,
+    real: BoolArray,
 ) -> np.ndarray:
     """``(b, c, c)`` float32 answer of the fit at each cell to the well of each cell."""
     b, c = rows.shape
@@ -274,4 +280,4 @@ def _hat_matrices(
 
 def _well_sd(pairs: DosePairs, curves: CurveTable) -> FloatArray:
     """``(t,)`` standard deviation of the replicate means, by the noise of the screen's wells."""
-    return curves.noise.sd(np.maximum(pairs.viability, 0.0)) / np.sqrt(pairs.n_wells)
+    return curves.noise.sd(np.maximum(pairs.viability, 0.0)) / np.sqrt(pairs.usual_wells)

@@ -48,7 +48,8 @@ class DoseMeans:
     """Dose-level means of the measured curves, padded to the most doses of any curve.
 
     ``compound``, ``cell_line``: ``(b,)``. ``log_dose`` (relative to the compound's centre),
-    ``viability``, ``wells``: ``(b, d)``, ``wells`` is 0 in the padding.
+    ``viability``, ``wells``, ``precision``: ``(b, d)``, ``wells`` is 0 in the padding;
+    ``precision``: what one well is worth, in wells of a usual plate.
     """
 
     compound: Tensor
@@ -56,6 +57,7 @@ class DoseMeans:
     log_dose: Tensor
     viability: Tensor
     wells: Tensor
+    precision: Tensor
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,11 @@ def dose_means(wells: Wells, noise: NoiseModel, centre: FloatArray, n_compounds:
     shape = (len(keys), int(np.bincount(curve, minlength=1).max(initial=1)))
     place = (curve, np.arange(len(row)) - start[curve])
     log_dose = np.log(single.doses_um[row, 0]) - centre[compound]
-    columns = [_padded(values, place, shape) for values in (log_dose, mean, replicates.count)]
+    columns = (log_dose, mean, replicates.count, replicates.precision)
     return DoseMeans(
-        torch.from_numpy(keys % n_compounds), torch.from_numpy(keys // n_compounds), *columns
+        torch.from_numpy(keys % n_compounds),
+        torch.from_numpy(keys // n_compounds),
+        *(_padded(values, place, shape) for values in columns),
     )
 
 
@@ -188,7 +192,8 @@ def _curve(theta: Tensor, log_dose: Tensor) -> tuple[Tensor, Tensor]:
 def _variance(data: DoseMeans, level: Tensor, noise: NoiseModel, misfit: float) -> Tensor:
     """``(b, d)`` variance of the dose means around the curve; infinite in the padding."""
     well = _well_variance(noise, level)
-    share = 1.0 / data.wells + misfit**2 / _well_variance(noise, torch.ones_like(level))
+    untreated = _well_variance(noise, torch.ones_like(level))
+    share = 1.0 / (data.wells * data.precision) + misfit**2 / untreated
     return well * share
 
 
@@ -337,7 +342,7 @@ def _noise_of_curves(data: DoseMeans, level: Tensor, freedom: _Freedom) -> Noise
     left, usable = freedom
     if int(usable.sum()) < _FEWEST_MEANS:
         return None
-    widened = _residuals(data, level) / left.sqrt()
+    widened = _residuals(data, level) / left.sqrt() * data.precision.sqrt()
     return noise_of_residuals(
         level[usable].numpy(), widened[usable].numpy(), "scatter around the single-agent curves"
     )

@@ -114,7 +114,9 @@ def curve_data(
     shape = (len(keys), int(count.max(initial=1)))
     dose, viability, sd = np.ones(shape), np.zeros(shape), np.full(shape, np.inf)
     dose[curve, place], viability[curve, place] = single.doses_um[row, 0], mean
-    sd[curve, place] = noise.sd(np.maximum(mean, 0.0)) / np.sqrt(replicates.count)
+    sd[curve, place] = noise.sd(np.maximum(mean, 0.0)) / np.sqrt(
+        replicates.count * replicates.precision
+    )
     return keys % n_compounds, keys // n_compounds, CurveData(dose, viability, sd)
 
 

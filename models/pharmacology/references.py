@@ -12,14 +12,10 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from models.pharmacology.hill import hill, inverse_hill
+from models.pharmacology.loewe_solver import loewe_tensor
 from models.screen import FloatArray, ScreenError
-
-_MOST_STEPS = 60
-_LIMIT = 40.0  # the first guess is held within; Newton leaves it where it must
 
 
 def bliss(viability: FloatArray) -> FloatArray:
@@ -88,64 +84,11 @@ def loewe(
     present = dose > 0
     with np.errstate(divide="ignore"):
         relative = np.log(dose) - log_c
-    tables = (np.moveaxis(t, -1, 0) for t in (relative, log_h, emax))
+    tables = (np.moveaxis(t, -1, 0) for t in (relative, np.exp(log_h), emax))
     columns = (torch.from_numpy(np.ascontiguousarray(t, np.float64)) for t in tables)
     solved = loewe_tensor(*columns, tolerance=1e-15).numpy()
     alone = np.where(present, hill(dose, log_c, log_h, emax), 1.0).prod(axis=-1)
     return np.where(present.sum(axis=-1) < 2, alone, solved)
-
-
-def loewe_tensor(
-    relative: Tensor, log_h: Tensor, emax: Tensor, *, tolerance: float = 1e-6
-) -> Tensor:
-    """As :func:`loewe`, ``(k, ...)`` -> ``(...)``, the compounds on the *first* axis.
-
-    ``relative``: ``log(d_i / C_i)``, minus infinity where absent; any floating type. With ``M`` the
-    weakest compound's maximum and ``E = M + (1 - M) sigmoid(-z)``, the logarithm of
-    ``sum d_i / D_i`` falls in ``z`` and is convex, so that Newton's method finds the one root from
-    any start; from the left, where it starts here, without overshooting. ``tolerance``: of ``E``.
-    """
-    shape = relative.shape[1:]
-    relative, log_h, emax = (t.reshape(len(t), -1) for t in (relative, log_h, emax))
-    present = relative > -torch.inf
-    floor = torch.where(present, emax, -torch.inf).amax(0)
-    floor = torch.where(floor > -torch.inf, floor, 0.0)
-    h = log_h.exp()
-    gap = torch.where(present, (floor - emax) / (1.0 - floor), 0.0)
-    at_floor = torch.where(gap > 0, (relative + gap.log() / h).exp(), 0.0).sum(0)
-    defined = (at_floor < 1.0) & (floor < 1.0)
-    z = _best_alone(relative, h, gap).clamp(-_LIMIT, _LIMIT)
-    active = torch.nonzero(defined)[:, 0]
-    some = tuple(t[:, active] for t in (relative, h, gap))
-    for _ in range(_MOST_STEPS):
-        if not len(active):
-            break
-        step, moved = _loewe_step(z[active], *some)
-        z[active] += step
-        going = moved.abs() > tolerance
-        active, some = active[going], tuple(t[:, going] for t in some)
-    value = floor + (1.0 - floor) * torch.sigmoid(-z)
-    return torch.where(defined, value, torch.nan).reshape(shape)
-
-
-def _best_alone(relative: Tensor, h: Tensor, gap: Tensor) -> Tensor:
-    """``(r,)`` the root if only the strongest compound were there: left of the true one."""
-    effect = torch.sigmoid(h * relative) * (1.0 + gap)  # in units of 1 - M
-    alone = torch.where(gap > 0, effect.log() - (1.0 - effect).log(), h * relative)
-    return alone.nan_to_num(nan=_LIMIT).amax(0)
-
-
-def _loewe_step(z: Tensor, relative: Tensor, h: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
-    """Newton's step of ``log sum_i d_i / D_i(E(z)) = 0``, in ``z`` and in ``E``."""
-    below, above = torch.sigmoid(-z), torch.sigmoid(z)
-    left = torch.where(gap > 0, (gap + below).log(), logsigmoid(-z))
-    shares = relative - (logsigmoid(z) - left) / h
-    slope = torch.where(gap > 0, below + above * below / (gap + below), 1.0)
-    top = shares.amax(0)
-    weight = (shares - top).exp()
-    total = weight.sum(0)
-    step = (top + total.log()) * total / (weight * slope / h).sum(0)
-    return step, step * below * above
 
 
 def combination_index(
