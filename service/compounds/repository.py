@@ -37,6 +37,16 @@ class CompoundRepository(Repository[Compound]):
             found.update((identifier, packed) for identifier, packed in rows)
         return found
 
+    def targets(self, identifiers: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Gene symbols by compound, of those whose targets are known."""
+        found: dict[str, tuple[str, ...]] = {}
+        for chunk in in_chunks(identifiers):
+            rows = self.session.execute(
+                self.columns(Compound.id, Compound.targets).where(Compound.id.in_(chunk))
+            )
+            found.update((identifier, tuple(symbols)) for identifier, symbols in rows if symbols)
+        return found
+
 
 class AliasRepository(Repository[CompoundAlias]):
     entity = CompoundAlias

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from service.kit.schemas import Body, Name, Out, Text
+
+
+def _distinct(symbols: list[str]) -> list[str]:
+    if len(set(symbols)) != len(symbols):
+        raise ValueError("name each gene once")
+    return sorted(symbols)
+
+
+Targets = Annotated[
+    list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]],
+    Field(
+        min_length=1,
+        max_length=50,
+        description="Gene symbols of what it acts on, as your data of expression write them.",
+        examples=[["MAP2K1", "MAP2K2"]],
+    ),
+    AfterValidator(_distinct),
+]
 
 
 class CompoundIn(Body):
@@ -20,6 +38,7 @@ class CompoundIn(Body):
     aliases: list[Name] = Field(
         default_factory=list, max_length=50, description="Other names of the same compound."
     )
+    targets: Targets | None = None
 
 
 class CompoundsIn(Body):
@@ -32,6 +51,7 @@ class CompoundPatch(Body):
         None, description="The structure, for a compound that was registered without one."
     )
     add_aliases: list[Name] = Field(default_factory=list, max_length=50)
+    targets: Targets | None = Field(None, description="Replaces all that were named before.")
 
 
 class SubstanceOut(Out):
@@ -53,6 +73,7 @@ class CompoundOut(Out):
     smiles: str | None = Field(description="Canonical SMILES of the parent.")
     formula: str | None
     molecular_weight: float | None = Field(description="Of the parent, g/mol.")
+    targets: list[str] | None
     substances: list[SubstanceOut] = Field(description="The forms it was registered in.")
     version: int
     created_at: datetime

@@ -60,6 +60,8 @@ class CompoundService:
             compound = known or self._create(item, structure)
             gains = structure is not None and self._add_form(compound, item.name, structure)
             gains |= self._add_names(compound, _names(item), owners)
+            if item.targets and not compound.targets:
+                compound.targets = item.targets
             if structure is not None:
                 by_key[structure.inchikey] = compound
             if gains and known is not None:
@@ -86,6 +88,8 @@ class CompoundService:
             self._give_structure(compound, change.smiles)
         if change.name:
             compound.name = change.name
+        if change.targets is not None:
+            compound.targets = change.targets
         if self._add_names(compound, list(texts.values()), owners):
             etag.touch(compound)
         self.session.flush()
@@ -105,6 +109,7 @@ class CompoundService:
                 smiles=compound.smiles,
                 formula=compound.formula,
                 molecular_weight=compound.molecular_weight,
+                targets=compound.targets,
                 substances=[SubstanceOut.model_validate(f) for f in forms.get(compound.id, [])],
                 version=compound.version,
                 created_at=compound.created_at,
@@ -126,7 +131,7 @@ class CompoundService:
         return None if owner is None else self.compounds.get(owner)
 
     def _create(self, item: CompoundIn, structure: Structure | None) -> Compound:
-        compound = Compound(id=new_id("cmp"), name=item.name)
+        compound = Compound(id=new_id("cmp"), name=item.name, targets=item.targets)
         if structure is not None:
             _describe_structure(compound, structure)
         self.compounds.add(compound)
@@ -231,7 +236,8 @@ def _contradictions(
     known: Compound | None,
     owners: dict[str, str],
 ) -> list[FieldError]:
-    """Names of ``item`` that already lead to a compound other than the ``known`` one."""
+    """Names of ``item`` that already lead to a compound other than the ``known`` one, and targets
+    that are not its."""
     errors = []
     for place, text in enumerate(_names(item)):
         owner = owners.get(fold_name(text))
@@ -243,6 +249,12 @@ def _contradictions(
         )
         column = "name" if place == 0 else f"aliases/{place - 1}"
         errors.append(_row_error(row, column, "name_taken", message))
+    if known is not None and item.targets and known.targets not in (None, item.targets):
+        message = (
+            f"{item.name!r} is registered ({known.id}) with the targets "
+            f"{', '.join(known.targets)}. PATCH it to replace them, or leave the field out."
+        )
+        errors.append(_row_error(row, "targets", "contradiction", message))
     return errors
 
 

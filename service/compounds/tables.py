@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKeyConstraint, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import JSON, ForeignKeyConstraint, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.kit.auth.tables import WorkspaceOwned
@@ -35,6 +35,8 @@ class Compound(Versioned, WorkspaceOwned, Base):
     molecular_weight: Mapped[float | None]
     fingerprint: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     feature_version: Mapped[str | None] = mapped_column(String(100))
+    targets: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    """Gene symbols, sorted; nothing where they are unknown."""
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 

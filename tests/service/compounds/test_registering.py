@@ -241,3 +241,44 @@ def test_a_structure_gains_its_event_with_its_names_and_forms(lab):
     (event,) = lab.events(subject_id=identifier)
     assert event["new"]["name"] == "Aspirin"
     assert "fingerprint" not in event["new"]
+
+
+class TestTargets:
+    """Gene symbols of what a compound acts on: added once, never contradicted in silence."""
+
+    def put(self, lab, **said):
+        return lab.post("/v1/compounds", {"compounds": [{"name": "Trametinib", **said}]})
+
+    def test_they_come_back_sorted(self, lab):
+        (item,) = lab.ok(self.put(lab, targets=["MAP2K2", "MAP2K1"]))["items"]
+        assert item["compound"]["targets"] == ["MAP2K1", "MAP2K2"]
+        (plain,) = lab.ok(lab.post("/v1/compounds", {"compounds": [{"name": "B"}]}))["items"]
+        assert plain["compound"]["targets"] is None
+        assert item["compound"]["version"] == plain["compound"]["version"] == 1
+
+    def test_given_later_they_are_one_new_version(self, lab):
+        lab.ok(self.put(lab))
+        versions = [
+            lab.ok(self.put(lab, **said))["items"][0]["compound"]["version"]
+            for said in ({"targets": ["BRAF"]}, {"targets": ["BRAF"]}, {})
+        ]
+        assert versions == [2, 2, 2]
+
+    def test_added_to_a_known_compound_and_not_contradicted(self, lab):
+        lab.ok(self.put(lab))
+        (item,) = lab.ok(self.put(lab, targets=["MAP2K1"]))["items"]
+        assert (item["outcome"], item["compound"]["targets"]) == ("existing", ["MAP2K1"])
+        with lab.untouched():
+            problem = lab.refused(self.put(lab, targets=["BRAF"]), 422)
+        assert codes(problem) == [("contradiction", "/compounds/0/targets")]
+
+    def test_patch_replaces(self, lab):
+        (item,) = lab.ok(self.put(lab, targets=["BRAF"]))["items"]
+        path = f"/v1/compounds/{item['compound']['id']}"
+        changed = lab.ok(lab.patch(path, {"targets": ["RAF1"]}, item["compound"]["version"]))
+        assert changed["targets"] == ["RAF1"]
+
+    @pytest.mark.parametrize("targets", [[], ["A B"], ["BRAF", "BRAF"], [""], ["x" * 41]])
+    def test_what_is_no_list_of_genes(self, lab, targets):
+        with lab.untouched():
+            lab.refused(self.put(lab, targets=targets), 422)
