@@ -8,6 +8,7 @@ from service.batches import tables as _batches  # noqa: F401
 from service.campaigns import tables as _campaigns  # noqa: F401
 from service.cell_lines import tables as _cell_lines  # noqa: F401
 from service.compounds import tables as _compounds  # noqa: F401
+from service.datasets import tables as _datasets  # noqa: F401
 from service.integrations import tables as _integrations  # noqa: F401
 from service.kit.audit import tables as _audit  # noqa: F401
 from service.kit.auth import tables as _auth  # noqa: F401

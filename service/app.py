@@ -26,6 +26,8 @@ from service.batches.plates_out import endpoints as plates_out
 from service.campaigns import endpoints as campaigns
 from service.cell_lines import endpoints as cell_lines
 from service.compounds import endpoints as compounds
+from service.datasets import endpoints as datasets
+from service.datasets import jobs as _dataset_jobs  # noqa: F401
 from service.integrations import endpoints as integrations
 from service.kit import problems
 from service.kit.audit import endpoints as audit
@@ -55,6 +57,7 @@ _ROUTERS = (
     assays.router,
     field_maps.router,
     uploads.router,
+    datasets.router,
     learning.router,
     batches.router,
     plates.router,

@@ -63,6 +63,7 @@ def serve(
     import uvicorn
 
     from service.app import create_app
+    from service.assays.uploads.warming import warm_up
     from service.kit.bounded_http import BoundedHttp
     from service.kit.jobs.supervisor import Supervisor
     from service.kit.parts import Parts
@@ -91,9 +92,11 @@ def serve(
     supervisor = Supervisor.of_worker(env=_environment(settings)) if worker else None
     if supervisor is not None:
         supervisor.start()
+    api = create_app(settings, parts)
+    warm_up()
     try:
         uvicorn.run(
-            create_app(settings, parts),
+            api,
             host=settings.host,
             port=settings.port,
             http=BoundedHttp,
@@ -387,6 +390,7 @@ def _register_jobs() -> None:
     import service.assays.jobs
     import service.assays.uploads.jobs
     import service.batches.jobs
+    import service.datasets.jobs
     import service.learning.jobs  # noqa: F401
 
 

@@ -18,6 +18,7 @@ from service.archive.tables import Archive
 from service.assays.tables import Submission
 from service.assays.uploads.tables import Upload
 from service.batches.tables import Recommendation
+from service.datasets.tables import Dataset, DatasetFit
 from service.integrations.queue import forget as forget_events
 from service.kit.artifacts import ArtifactError, ArtifactStore
 from service.kit.database import utcnow
@@ -63,6 +64,12 @@ def _referenced(session: Session, artifacts: ArtifactStore) -> Iterator[str]:
         select(func.coalesce(Archive.history, "")),
         select(Upload.original),
         select(func.coalesce(Upload.parsed, Upload.original)),
+        select(Dataset.original),
+        select(func.coalesce(Dataset.content, Dataset.original)),
+        select(DatasetFit.features),
+        select(DatasetFit.results),
+        select(DatasetFit.weights),
+        select(DatasetFit.metadata_artifact),
     ):
         yield from session.scalars(statement)
     unfinished = Job.status.in_(UNFINISHED)
@@ -74,14 +81,17 @@ def _referenced(session: Session, artifacts: ArtifactStore) -> Iterator[str]:
     withheld = FittedModel.snapshot != WITHHELD
     for name in session.scalars(select(FittedModel.snapshot).where(withheld)):
         yield from _parts_of(name, artifacts)
+    for content in session.scalars(select(Dataset.content)):
+        if content is not None:
+            yield from _parts_of(content, artifacts)
 
 
 def _parts_of(snapshot: str, artifacts: ArtifactStore) -> list[str]:
-    """The arrays that a snapshot's description names."""
+    """The arrays that the description of a snapshot or a data set names."""
     try:
         return _NAME.findall(artifacts.get(snapshot).decode())
     except ArtifactError as error:
-        log.error("a model's snapshot cannot be read", snapshot=snapshot, error=str(error))
+        log.error("a description cannot be read", artifact=snapshot, error=str(error))
         return []
 
 

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(64 * 2**20, description="Largest measurement table.")
     max_upload_rows: int = 1_000_000
     max_archive_bytes: int = Field(2**30, description="Largest archive of a campaign, packed.")
+    max_dataset_bytes: int = Field(
+        2 * 2**30, description="Largest file of responses or time courses."
+    )
     max_archive_unpacked_bytes: int = Field(2**33, description="The same, unpacked.")
     job_poll_s: float = Field(0.25, description="How often a worker looks for jobs.")
     lease_s: float = Field(30.0, description="A worker silent for this long has lost its jobs.")

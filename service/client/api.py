@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 
 from service.client.calls import Json
+from service.client.datasets import DatasetCalls
 from service.client.errors import JobNotSucceeded
 from service.client.http import Http, Upload
 from service.client.plates import PlateCalls
@@ -25,7 +26,7 @@ CONTENT_TYPES = {
 }
 
 
-class Nextround(PlateCalls):
+class Nextround(PlateCalls, DatasetCalls):
     """One key's view of one service; use it in a ``with`` block.
 
     Raises :class:`Refused` with the service's problem, :class:`Unreachable` after some attempts.
@@ -101,6 +102,10 @@ class Nextround(PlateCalls):
     def change_campaign(self, campaign_id: str, change: Mapping[str, Any], version: int) -> Json:
         """Change the ``version`` that you read; another one is a :class:`Refused` with 412."""
         return self._change("change_campaign", change, version, campaign_id=campaign_id)
+
+    def get_campaign_data(self, campaign_id: str) -> Json:
+        """Where the measurements lie that it learns from: its own, and ``learn_from``."""
+        return self._get("get_campaign_data", campaign_id=campaign_id)
 
     # Measurements in.
 

@@ -12,6 +12,7 @@ from service.kit.schemas import Body, IdText, Out, Text
 EventType = Literal[
     "submission.stored",
     "measurement.corrected",
+    "dataset.fitted",
     "model.ready",
     "recommendation.ready",
     "batch.accepted",

@@ -133,8 +133,11 @@ async def _receive(route: APIRoute, request: Request, settings: Settings) -> Rec
 
 
 def _limit(route: APIRoute, settings: Settings) -> int:
-    if (route.openapi_extra or {}).get("x-archive"):
+    said = route.openapi_extra or {}
+    if said.get("x-archive"):
         return settings.max_archive_bytes
+    if said.get("x-dataset"):
+        return settings.max_dataset_bytes
     return settings.max_upload_bytes if _is_upload(route) else settings.max_body_bytes
 
 
