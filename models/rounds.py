@@ -21,6 +21,7 @@ from typing import Any
 from torch import Tensor
 
 from models.acquisition.aimed_pool import aim_pool
+from models.acquisition.earlier import Earlier, inside_and_found
 from models.acquisition.first_round import MIN_BLOCKS, scores_without_model, why_no_model
 from models.acquisition.hit_calibration import ForecastHistory
 from models.acquisition.pool import PoolScores
@@ -32,19 +33,20 @@ from models.objectives.scores import Blocks, measure_blocks
 from models.pharmacology.dose_response import CurveTable, fit_curves
 from models.pharmacology.single_agents import single_agent_responses
 from models.screen import (
+    BoolArray,
     FloatArray,
     NothingLeft,
     ProgressCallback,
     Screen,
-    ScreenError,
     StopCallback,
     Stopped,
     never_stop,
     no_progress,
 )
 from models.synergy.choice import describe_choice
-from models.synergy.evidence import Evidence, measure_evidence
 from models.synergy.inputs import Features, Training
+from models.synergy.judging import Judge, judge_models, module_words
+from models.synergy.modules import Module
 from models.synergy.registry import (
     AUTO,
     AUTOMATIC,
@@ -53,11 +55,11 @@ from models.synergy.registry import (
     load,
     save,
 )
-from models.synergy.training import NonFiniteLossError
 
 __all__ = [
     "MIN_BLOCKS",
     "Aim",
+    "Earlier",
     "Fitted",
     "ForecastHistory",
     "Pool",
@@ -228,6 +230,8 @@ def fit(
     rules: RoundRules,
     seed: int,
     *,
+    modules: tuple[Module, ...] = (),
+    judged: BoolArray | None = None,
     device: str = "cpu",
     on_progress: ProgressCallback = no_progress,
     should_stop: StopCallback = never_stop,
@@ -237,89 +241,69 @@ def fit(
     The fit on four fifths also finds how long to train. With the model "auto" every model of
     ``AUTOMATIC`` is judged on the same blocks, and ``evidence["choice"]`` keeps who won, why, and
     who could not be fitted; it is an error only where none can. No model is fitted for fewer than
-    ``MIN_BLOCKS`` blocks or a random round; ``reason`` says so.
+    ``MIN_BLOCKS`` blocks or a random round; ``reason`` says so. ``judged`` ``(m,)``: blocks among
+    which the held-out fifth is drawn, ``None`` for all: a model that also learns from earlier
+    campaigns is judged on what it is for. ``modules``: what other data say of the screen's
+    compounds; each joins only where it helps on held-out blocks, and ``evidence["modules"]`` and
+    ``reason`` say so (:func:`models.synergy.judging.judge_model`).
     """
     started = time.perf_counter()
     found = len(prepared.blocks)
     if found < MIN_BLOCKS or rules.acquisition == "random":
-        reason = why_no_model(found, rules)
-        evidence: dict[str, Any] = {
-            "n_train": found,
-            "n_held_out": 0,
-            "model": None,
-            "reason": reason,
-        }
-        return Fitted(None, evidence, reason, time.perf_counter() - started)
-    training = training_of(screen, prepared, rules.score)
-    judged, failed = _judge(
-        training, rules, seed, device=device, on_progress=on_progress, should_stop=should_stop
+        return _without_model(found, rules)
+    found_by, failed = judge_models(
+        AUTOMATIC if rules.model == AUTO else (rules.model,),
+        training_of(screen, prepared, rules.score, modules),
+        Judge(
+            seed,
+            rules.draws,
+            device,
+            # Held-out blocks say how often scores are hits, not what another objective does.
+            rules.hit_threshold if rules.seeks_score else None,
+            judged,
+            on_progress,
+            should_stop,
+        ),
     )
-    choice = describe_choice(judged) if rules.model == AUTO else None
+    evidences = {name: one.evidence for name, one in found_by.items()}
+    choice = describe_choice(evidences) if rules.model == AUTO else None
     chosen = rules.model if choice is None else str(choice["chosen"])
     between = time.perf_counter()
     posterior = find_model(chosen).fit(
-        training,
+        found_by[chosen].training,
         seed=seed,
         device=device,
         on_progress=on_progress,
         should_stop=should_stop,
-        schedule=judged[chosen].schedule,
+        schedule=evidences[chosen].schedule,
     )
     seconds = {"evidence": between - started, "posterior": time.perf_counter() - between}
     if choice is not None:
         choice = {**choice, "failed": failed}
-    evidence = {**judged[chosen].report, "seconds": seconds, "n_blocks": found, "choice": choice}
-    reason = f"{chosen}, fitted to {found} measured blocks."
-    if choice is not None:
-        reason = " ".join([reason, choice["reason"], *_failures(failed)])
+    evidence = {**evidences[chosen].report, "seconds": seconds, "n_blocks": found, "choice": choice}
+    reason = f"{chosen}, fitted to {found} measured blocks. {_reason(evidence)}".rstrip()
     return Fitted(posterior, evidence, reason, time.perf_counter() - started)
 
 
-def _judge(
-    training: Training,
-    rules: RoundRules,
-    seed: int,
-    *,
-    device: str,
-    on_progress: ProgressCallback,
-    should_stop: StopCallback,
-) -> tuple[dict[str, Evidence], dict[str, str]]:
-    """Evidence of each model in question, and why others could not be fitted.
-
-    Raises the error of the last one where none could.
-    """
-    names = AUTOMATIC if rules.model == AUTO else (rules.model,)
-    judged: dict[str, Evidence] = {}
-    failed: dict[str, str] = {}
-    for name in names:
-        stage = f"evidence for {name}" if rules.model == AUTO else "evidence"
-        try:
-            judged[name] = measure_evidence(
-                find_model(name),
-                training,
-                seed=seed,
-                draws=rules.draws,
-                device=device,
-                # Held-out blocks say how often scores are hits, not what another objective does.
-                hit_threshold=rules.hit_threshold if rules.seeks_score else None,
-                on_progress=_renamed(on_progress, stage),
-                should_stop=should_stop,
-            )
-        except (ScreenError, NonFiniteLossError) as error:
-            failed[name] = str(error)
-            if len(failed) == len(names):
-                raise
-    return judged, failed
+def _without_model(found: int, rules: RoundRules) -> Fitted:
+    reason = why_no_model(found, rules)
+    evidence = {"n_train": found, "n_held_out": 0, "model": None, "reason": reason}
+    return Fitted(None, evidence, reason, 0.0)
 
 
-def _failures(failed: Mapping[str, str]) -> list[str]:
-    """A sentence for each model that could not be fitted."""
-    return [f"{name} could not be fitted: {why}." for name, why in failed.items()]
+def _reason(evidence: Mapping[str, Any]) -> str:
+    """How the model was chosen, who could not be fitted, and what plates and modules are worth."""
+    choice = evidence["choice"] or {"reason": "", "failed": {}}
+    failed = [f"{name} could not be fitted: {why}." for name, why in choice["failed"].items()]
+    plates = evidence.get("plates", {}).get("words", "")
+    return " ".join(filter(None, [choice["reason"], *failed, plates, *module_words(evidence)]))
 
 
-def training_of(screen: Screen, prepared: Prepared, score: str) -> Training:
+def training_of(
+    screen: Screen, prepared: Prepared, score: str, modules: tuple[Module, ...] = ()
+) -> Training:
     """What a model of this screen may learn from."""
-    features = features_of(screen, prepared.curves)
+    features = replace(features_of(screen, prepared.curves), modules=modules)
     return Training.of(prepared.blocks, features, screen.wells, score)
 
 
@@ -387,20 +371,21 @@ def score_pool(
     aim = aim_of(screen, prepared, fitted, rules)
     pool, left_out = aim_pool(pool, screen.cell_lines, rules)
     usable = ~(pool.excluded | measured_rows(screen, pool))
+    known, found = inside_and_found(pool.earlier, aim.measured, prepared.blocks.candidates)
     if not usable.any():
         nothing = "every candidate is measured, in the lab or banned: nothing is left"
         raise NothingLeft(f"{nothing}. {left_out}" if left_out else nothing)
     if aim.posterior is None:
         measured = prepared.blocks.candidates
         summary = replace(
-            scores_without_model(aim.measured, measured, pool, usable, rules, seed),
+            scores_without_model(known, measured, pool, usable, rules, seed),
             step=step_without_model(rules, fitted.reason),
         )
     else:
         summary = value_pool(
             aim.posterior,
             fitted.evidence,
-            aim.measured,
+            known,
             pool.candidates,
             usable,
             rules,
@@ -408,6 +393,7 @@ def score_pool(
             round_number=round_number,
             history=history or ForecastHistory.none(),
             waiting=pool.pinned if pool.pending is None else pool.pinned | pool.pending,
+            found=found,
             on_progress=on_progress,
             should_stop=should_stop,
         )
@@ -432,7 +418,3 @@ def select(
     aim = aim_of(screen, prepared, fitted, rules)
     pool, _ = aim_pool(pool, screen.cell_lines, rules)
     return rank_candidates(screen, aim, pool, scores, rules, seed, names=names)
-
-
-def _renamed(on_progress: ProgressCallback, stage: str) -> ProgressCallback:
-    return lambda _, done, total: on_progress(stage, done, total)

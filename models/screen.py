@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch  # only named here: who reads files must not wait for it
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -104,21 +106,57 @@ class CellLineTable:
 
 
 @dataclass(frozen=True)
+class PlateTable:
+    """Plates whose own control wells tell how much a well of them scatters.
+
+    ``ids``: ``p`` distinct names, one for each plate, or for each cell line of a plate of several.
+    ``control_sd``: ``(p,)`` standard deviation of one vehicle well, as a viability, positive.
+    ``control_dof``: ``(p,)`` degrees of freedom that it rests on, positive.
+    """
+
+    ids: tuple[str, ...]
+    control_sd: FloatArray
+    control_dof: FloatArray
+
+    def __post_init__(self) -> None:
+        _require_distinct("plates", self.ids)
+        for name, column in (("control_sd", self.control_sd), ("control_dof", self.control_dof)):
+            _require_rows(name, column, len(self.ids), ndim=1)
+            if not np.all((column > 0) & np.isfinite(column)):
+                raise ScreenError(
+                    f"{name} of a plate must be positive and finite; a plate whose controls tell "
+                    "nothing is left out of the table"
+                )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
 class Wells:
     """Measured wells, one row each.
 
     ``cell_line``: ``(n,)``. ``compounds``: ``(n, 3)`` indices, ascending, distinct, padded with
     ``ABSENT`` at the end (a vehicle control is all ``ABSENT``). ``doses_um``: ``(n, 3)``, positive
     where a compound is present and exactly 0 where not. ``viability``: ``(n,)`` fraction.
+    ``plate``: ``(n,)`` row of each well's plate in ``plates``, ``ABSENT`` where nothing is known
+    of it; both ``None`` where nothing is known of any.
     """
 
     cell_line: IntArray
     compounds: IntArray
     doses_um: FloatArray
     viability: FloatArray
+    plate: IntArray | None = None
+    plates: PlateTable | None = None
 
     def __post_init__(self) -> None:
         n = len(self.cell_line)
+        if (self.plate is None) != (self.plates is None):
+            raise ScreenError("wells need both the plate of each well and the table of plates")
+        if self.plate is not None and self.plates is not None:
+            _require_rows("plate", self.plate, n, ndim=1)
+            _require_in_range("wells.plate", self.plate, ABSENT, len(self.plates))
         _require_rows("compounds", self.compounds, n, ndim=2)
         _require_rows("doses_um", self.doses_um, n, ndim=2)
         _require_rows("viability", self.viability, n, ndim=1)
@@ -143,9 +181,14 @@ class Wells:
         return np.asarray((self.compounds != ABSENT).sum(axis=1), dtype=np.int64)
 
     def select(self, rows: BoolArray | IntArray) -> Wells:
-        """The wells at ``rows`` (mask or indices)."""
+        """The wells at ``rows`` (mask or indices). The table of plates stays whole."""
         return Wells(
-            self.cell_line[rows], self.compounds[rows], self.doses_um[rows], self.viability[rows]
+            self.cell_line[rows],
+            self.compounds[rows],
+            self.doses_um[rows],
+            self.viability[rows],
+            None if self.plate is None else self.plate[rows],
+            self.plates,
         )
 
 

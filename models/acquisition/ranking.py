@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.acquisition.batch import fill_batch
+from models.acquisition.earlier import inside_and_found
 from models.acquisition.first_round import order_without_model
 from models.acquisition.front_values import front_improvement
 from models.acquisition.plates import PlateBatch, choose_plates
@@ -139,20 +140,23 @@ def rank_candidates(
         plate=plate,
         shortfall=shortfall,
         solution=plates,
-        **_beside(aim, at, rules, seed),
+        **_beside(aim, pool, at, rules, seed),
         front_probability=_at(scores.front_probability, rows),
         on_mean_front=_at(scores.on_mean_front, rows),
     )
 
 
-def _beside(aim: Aim, at: Candidates, rules: RoundRules, seed: int) -> dict[str, FloatArray | None]:
-    """Improvement over the best measured, and the parts of the objective."""
-    posterior, best = aim.posterior, aim.measured.best
+def _beside(
+    aim: Aim, pool: Pool, at: Candidates, rules: RoundRules, seed: int
+) -> dict[str, FloatArray | None]:
+    """Improvement over the best that is known, and the parts of the objective."""
+    known, _ = inside_and_found(pool.earlier, aim.measured, aim.blocks.candidates)
+    posterior, best = aim.posterior, known.best
     if posterior is None or not len(at):
         return {}
     chance = size = None
     if best is not None and isinstance(posterior, FrontPosterior):
-        chance, size = front_improvement(posterior.each(at, rules.draws, seed), aim.measured)
+        chance, size = front_improvement(posterior.each(at, rules.draws, seed), known)
     elif best is not None:
         drawn = posterior.draws(at, rules.draws, seed).cpu().numpy().astype(np.float64)
         said = summarise_objective(drawn, incumbent=best)

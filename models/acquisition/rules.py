@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.acquisition.batch import BatchRules
+from models.acquisition.earlier import Earlier
 from models.acquisition.functions import ACQUISITIONS, LEAST_DRAWS
 from models.acquisition.joint import JOINT
 from models.acquisition.lab_rules import LabRules
@@ -164,12 +165,14 @@ class Pool:
     ``pending``: those of the excluded whose results are on their way; sets are valued given them.
     Blocks that the screen already measured are left out by the round
     and need not be marked; a pin on one of them is done with.
+    ``earlier``: what the screen holds of other campaigns, ``None`` where all is this one's.
     """
 
     candidates: Candidates
     pinned: BoolArray
     excluded: BoolArray
     pending: BoolArray | None = None
+    earlier: Earlier | None = None
 
     def __post_init__(self) -> None:
         if self.pending is not None:
@@ -186,7 +189,8 @@ class Pool:
     @classmethod
     def of(cls, candidates: Candidates) -> Pool:
         """A pool with nothing pinned and nothing excluded."""
-        return cls(candidates, *(np.zeros(len(candidates), dtype=bool) for _ in range(2)))
+        pinned, excluded = (np.zeros(len(candidates), dtype=bool) for _ in range(2))
+        return cls(candidates, pinned, excluded)
 
 
 def check_pool(screen: Screen, pool: Pool) -> None:
@@ -200,11 +204,17 @@ def check_pool(screen: Screen, pool: Pool) -> None:
         raise ScreenError("a candidate of the pool names a cell line that the screen lacks")
     if len(np.unique(at.keys(n))) != len(at):
         raise ScreenError("the pool lists a candidate twice")
+    if pool.earlier is not None:
+        pool.earlier.check(n, len(screen.cell_lines), len(at))
+        if not pool.earlier.is_inside(at).all():
+            raise ScreenError("a candidate of the pool is none of this campaign's")
 
 
 def measured_rows(screen: Screen, pool: Pool) -> BoolArray:
-    """``(m,)`` which candidates of the pool the screen already measured, usable or not."""
+    """``(m,)`` which candidates of the pool the screen already measured, usable or not, but for
+    those that are to be measured again after an earlier campaign."""
     pairs = screen.wells.select(screen.wells.n_compounds == 2)
     n = len(screen.compounds)
     measured = Candidates(pairs.compounds[:, :2], pairs.cell_line).keys(n)
-    return np.isin(pool.candidates.keys(n), measured)
+    known = np.isin(pool.candidates.keys(n), measured)
+    return known if pool.earlier is None else known & ~pool.earlier.again

@@ -66,6 +66,7 @@ def value_pool(
     round_number: int,
     history: ForecastHistory,
     waiting: BoolArray | None = None,
+    found: MeasuredObjective | None = None,
     on_progress: ProgressCallback = no_progress,
     should_stop: StopCallback = never_stop,
 ) -> PoolScores:
@@ -76,9 +77,11 @@ def value_pool(
     known; improvement is over the best of it, or over the hit threshold before any is known (the
     step's reason then says so). ``usable`` ``(m,)``: candidates that may compete.
     ``history``: of earlier rounds. ``waiting`` ``(m,)``: candidates that are pinned or in the lab;
-    sets are valued given them. Where cell lines are compared a set is one of pairs, and each block
-    has the value of its pair. Hit probabilities are mended; so is the acquisition where it is the
-    hit probability, which changes no order but makes sums over a batch the expected hits.
+    sets are valued given them. ``found``: what the campaign measured itself, whose hits count;
+    ``None`` where that is all of ``measured``. Where cell lines are compared a set is one of
+    pairs, and each block has the value of its pair. Hit probabilities are mended; so is the
+    acquisition where it is the hit probability, which changes no order but makes sums over a
+    batch the expected hits.
     """
     step = _told(choose_step(rules, round_number, evidence), rules, measured)
     request = _request(step, rules, measured.best, seed)
@@ -103,12 +106,12 @@ def value_pool(
     if step.acquisition in JOINT:
         values = _joint(posterior, members, candidates, scores, request, JOINT[step.acquisition])
         scores = replace(scores, acquisition=values)
-    found = measured.hits(rules.hit_threshold)
+    hits = (measured if found is None else found).hits(rules.hit_threshold)
     return replace(
         scores,
         step=dataclasses.asdict(step),
         calibration=None if calibration is None else calibration.as_dict(),
-        outlook=outlook.describe(posterior, candidates, usable, scores, seed, found, evidence),
+        outlook=outlook.describe(posterior, candidates, usable, scores, seed, hits, evidence),
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from models.evaluation.oneil import ScreenFolder, load_oneil_layout
 from models.evaluation.study import fingerprints_of
 from models.objectives.scores import measure_blocks
+from models.pharmacology.plate_noise import well_scales
 from models.pharmacology.simulate import SimulatedScreen, simulate_screen
 from models.screen import Candidates, FloatArray, IntArray, Screen, ScreenError, Wells
 
@@ -106,6 +107,8 @@ class PastCampaign:
             *(lines.features, lines.has_features),
         ):
             digest.update(np.ascontiguousarray(table).tobytes())
+        if screen.wells.plate is not None:
+            digest.update(np.ascontiguousarray(well_scales(screen.wells)).tobytes())
         return digest.hexdigest()
 
 

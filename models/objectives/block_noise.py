@@ -44,11 +44,14 @@ def learn_block_noise(
     well_sd: FloatArray,
     curve_variance: FloatArray,
     block: IntArray,
+    *,
+    alike: bool = True,
 ) -> BlockNoise:
     """Learn the noise from the inactive dose pairs; all arguments are ``(t,)`` per dose pair.
 
     ``excess``, ``well_sd`` and the square root of ``curve_variance`` (that of the reference) are
-    fractions. Medians keep strong interactions from counting.
+    fractions. Medians keep strong interactions from counting. ``alike``: no plate is noisier than
+    another, so that one median stands for the known variance of every block.
     """
     n_blocks = int(block.max(initial=-1)) + 1
     count = np.bincount(block[inactive], minlength=n_blocks)
@@ -63,9 +66,25 @@ def learn_block_noise(
     wells = _block_means((factor * well_sd) ** 2, rows, block, n_blocks)[chosen] / count[chosen]
     known = wells + _block_means(curve_variance, rows, block, n_blocks)[chosen]
     centred = mean[chosen] - np.median(mean[chosen])
-    between = (_MAD_TO_SD * np.median(np.abs(centred))) ** 2
-    shared = float(np.sqrt(max(between - np.median(known), 0.0)))
+    if alike:
+        between = (_MAD_TO_SD * np.median(np.abs(centred))) ** 2
+        shared = float(np.sqrt(max(between - np.median(known), 0.0)))
+    else:
+        shared = _shared_sd(centred, known)
     return BlockNoise(factor, shared, f"quiet wells of {len(chosen)} blocks")
+
+
+def _shared_sd(centred: FloatArray, known: FloatArray) -> float:
+    """What the means of blocks ``(b,)`` scatter by beyond their own known variances ``(b,)``.
+
+    By bisection, so that the median standardised square is that of a normal variable.
+    """
+    low, high = 0.0, float(np.max(centred**2))
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        ratio = float(np.median(centred**2 / (known + middle)))
+        low, high = (middle, high) if ratio * _MAD_TO_SD**2 > 1.0 else (low, middle)
+    return float(np.sqrt(low)) if low > 1e-12 else 0.0
 
 
 def _block_means(values: FloatArray, rows: BoolArray, block: IntArray, n: int) -> FloatArray:

@@ -11,7 +11,7 @@ is not measured in all the lines is not known yet, and counts neither as a hit n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -84,6 +84,19 @@ class MeasuredObjective:
         """Blocks that are hits."""
         return int(self.is_hit(threshold).sum())
 
+    def within(self, kept: BoolArray) -> MeasuredObjective:
+        """The same without the blocks that are not ``kept``, ``(n_blocks,)``. Of a pair that is
+        compared between lines all blocks are kept or none."""
+        out = np.unique(self.group[~kept[self.rows]])
+        stay = ~np.isin(self.group, out)
+        return replace(
+            self,
+            rows=self.rows[stay],
+            group=self.group[stay],
+            each=self.each[stay],
+            each_sd=self.each_sd[stay],
+        )
+
     def by_block(self) -> FloatArray:
         """``(n_blocks,)`` the value of each measured block, NaN where it is not known."""
         values = np.full(self.n_blocks, np.nan)
@@ -154,6 +167,8 @@ def measured_efficacy(
         weight = chosen / np.bincount(owner, chosen, m)[owner]
     level = np.maximum(blocks.viability, 0.0)
     replicates = (blocks.n_wells / blocks.n_dose_pairs)[owner]
+    if blocks.precision is not None:
+        replicates = replicates * blocks.precision
     own = np.bincount(
         owner, (weight * blocks.noise.well_factor * wells.sd(level)) ** 2 / replicates, m
     )

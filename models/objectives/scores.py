@@ -36,7 +36,8 @@ class Blocks:
     replicates), ``reference`` (fractions), ``excess`` and ``excess_sd`` (percentage points,
     with all that the block's other dose pairs share); ``excess`` is reference minus viability,
     under ZIP minus the fitted surface. ``noise`` is what the screen's
-    combinations say about their noise, ``excluded`` what was left out and why.
+    combinations say about their noise, ``excluded`` what was left out and why. ``precision``
+    ``(t,)``: what one well of a dose pair is worth, in wells of a usual plate (``None``: one).
     """
 
     score_name: str
@@ -53,6 +54,7 @@ class Blocks:
     excess_sd: FloatArray
     noise: BlockNoise
     excluded: tuple[Exclusion, ...]
+    precision: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -123,12 +125,14 @@ def _summarise(
         * np.sqrt(reference.observed_variance(well_variance) + shared_sd**2 + curve_variance),
         noise=noise,
         excluded=excluded,
+        precision=table.precision,
     )
 
 
 def _well_sd(table: DosePairs, curves: CurveTable) -> FloatArray:
-    """``(t,)`` standard deviation of the replicate means, by the noise of the screen's wells."""
-    return curves.noise.sd(np.maximum(table.viability, 0.0)) / np.sqrt(table.n_wells)
+    """``(t,)`` standard deviation of the replicate means, by the noise of the screen's wells and
+    that of their plates."""
+    return curves.noise.sd(np.maximum(table.viability, 0.0)) / np.sqrt(table.usual_wells)
 
 
 def _block_noise(kind: str, table: DosePairs, curves: CurveTable) -> BlockNoise:
@@ -145,7 +149,8 @@ def _block_noise(kind: str, table: DosePairs, curves: CurveTable) -> BlockNoise:
     curve_variance = _quadratic(reference.gradient, covariance) + (misfit_sd**2).sum(-1)
     quiet = reference.single.min(axis=1) >= INACTIVE_ABOVE
     excess = reference.viability - table.viability
-    return learn_block_noise(quiet, excess, well_sd, curve_variance, table.block)
+    usual = table.precision is None or bool(np.all(table.precision == 1.0))
+    return learn_block_noise(quiet, excess, well_sd, curve_variance, table.block, alike=usual)
 
 
 def _undefined(table: DosePairs, defined: BoolArray) -> tuple[Exclusion, ...]:

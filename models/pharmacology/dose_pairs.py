@@ -15,7 +15,8 @@ class DosePairs:
     """Replicate means of pairs of compounds, rows of one block together.
 
     ``compounds``, ``doses_um``: ``(t, 2)``. ``cell_line``, ``viability`` (fraction), ``n_wells``,
-    ``block``: ``(t,)``. ``first``: ``(m,)`` row where each block starts.
+    ``block``: ``(t,)``. ``first``: ``(m,)`` row where each block starts. ``precision``: ``(t,)``
+    what one well is worth, in wells of a usual plate; ``None`` where all are usual.
     """
 
     compounds: IntArray
@@ -25,6 +26,7 @@ class DosePairs:
     n_wells: IntArray
     block: IntArray
     first: IntArray
+    precision: FloatArray | None = None
 
     @classmethod
     def of(cls, wells: Wells, noise: NoiseModel, n_compounds: int) -> DosePairs:
@@ -41,10 +43,17 @@ class DosePairs:
             n_wells=replicates.count,
             block=np.cumsum(starts) - 1,
             first=np.flatnonzero(starts),
+            precision=replicates.precision,
         )
 
     def __len__(self) -> int:
         return len(self.block)
+
+    @property
+    def usual_wells(self) -> FloatArray:
+        """``(t,)`` how many wells of a usual plate the replicates are worth."""
+        precision = 1.0 if self.precision is None else self.precision
+        return np.asarray(self.n_wells * precision, dtype=np.float64)
 
     @property
     def candidates(self) -> Candidates:
@@ -63,6 +72,7 @@ class DosePairs:
             self.n_wells[rows],
             np.cumsum(starts) - 1,
             np.flatnonzero(starts),
+            None if self.precision is None else self.precision[rows],
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.pharmacology.dose_response import CurveTable
+from models.pharmacology.plate_noise import well_scales
 from models.screen import FloatArray, Wells
 
 POSITIONS = 4
@@ -48,16 +49,18 @@ def _ranges(wells: Wells, curves: CurveTable) -> tuple[FloatArray, FloatArray]:
 
 
 def _departures(wells: Wells, curves: CurveTable, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Each well counts for the two positions that it lies between, by its distance from them."""
+    """Each well counts for the two positions that it lies between, by its distance from them and
+    the inverse variance of its plate."""
     single = wells.select(wells.n_compounds == 1)
     compound, line, dose = single.compounds[:, 0], single.cell_line, single.doses_um[:, 0]
     rest = single.viability - curves.viability(compound, line, dose)
+    weigh = well_scales(single) ** -2
     width = np.maximum(high - low, 1e-9)[compound]
     place = (np.log(dose) - low[compound]) / width * (POSITIONS - 1)
     shape = (*curves.shape, POSITIONS)
     total, weight = np.zeros(shape), np.zeros(shape)
     for position in range(POSITIONS):
-        share = np.maximum(1.0 - np.abs(place - position), 0.0)
+        share = weigh * np.maximum(1.0 - np.abs(place - position), 0.0)
         np.add.at(total[..., position], (compound, line), share * rest)
         np.add.at(weight[..., position], (compound, line), share)
     return np.divide(total, weight, out=np.zeros(shape), where=weight > 1e-3)

@@ -30,6 +30,15 @@ def well_sd(values: FloatArray) -> float | None:
     return robust if robust > 0 else float(np.std(values, ddof=1))
 
 
+def well_sd_dof(n: int) -> float:
+    """Degrees of freedom that :func:`well_sd` of ``n >= 2`` normal wells is worth.
+
+    ``n - 1`` for the ordinary one. The median deviation knows less: from ``FEWEST_FOR_MAD`` wells
+    on the logarithm of its square scatters as with ``0.375 (n - 1) + 0.6``, give or take a tenth.
+    """
+    return n - 1.0 if n < FEWEST_FOR_MAD else 0.375 * (n - 1) + 0.6
+
+
 def median_sd(values: FloatArray) -> float | None:
     """Standard error of the median of ``values`` ``(n,)``; None for fewer than two.
 

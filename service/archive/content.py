@@ -14,6 +14,7 @@ from service.campaigns.tables import (
     CampaignCellLine,
     CampaignCompound,
     CampaignPair,
+    CampaignSource,
     CandidateMark,
 )
 from service.cell_lines.tables import CellLine, CellLineFeatures
@@ -66,6 +67,7 @@ PARTS: tuple[Part, ...] = (
     Part(CampaignCompound),
     Part(CampaignCellLine),
     Part(CampaignPair),
+    Part(CampaignSource),
     Part(CandidateMark),
     Part(CampaignDispensing),
     Part(FieldMap, "id", of=(Submission, "field_map_id")),
@@ -99,6 +101,9 @@ PARTS: tuple[Part, ...] = (
 
 BY_NAME = {part.name: part for part in PARTS}
 
+ADDED = frozenset({"campaign_source"})
+"""Tables that archives from before them lack: nothing is in them."""
+
 LEFT_OUT = {
     "workspace": "an archive is brought into whatever workspace imports it",
     "api_key": "secrets and who may do what are the installation's",
@@ -112,6 +117,9 @@ LEFT_OUT = {
     "outbox_event": "tells other systems of changes; they were told, or it is too late",
     "webhook": "addresses and secrets of other systems",
     "webhook_delivery": "letters to those",
+    "dataset": "the workspace's, shared by campaigns; its original can be fetched and sent again",
+    "campaign_dataset": "points at those",
+    "dataset_fit": "learned from those; asked for again where they are sent",
     "labware_table": "the laboratory's; what a layout used stands in its settings",
     "stock_table": "what lies ready in a laboratory now; what a layout used is in its settings",
     "quality_limits": "the laboratory's; what a plate was judged by stands in its result",

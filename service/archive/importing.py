@@ -37,6 +37,8 @@ class Plan:
     """Ids of here that rows of the archive turned out to be."""
     versions: dict[str, int] = field(default_factory=dict)
     """New version of a field map, where its number is taken by another one."""
+    sources_left_out: tuple[str, ...] = ()
+    """Campaigns that it learned from, by the ids of there, and that are not here."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,14 @@ def make_plan(reader: ArchiveReader, session: Session, principal: Any, salt: str
     if wrong:
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise ArchiveError("; ".join(wrong[:_SHOWN]) + more)
-    known = _joined(compounds, lines, maps)
+    sources = {row["source_id"] for row in reader.rows(BY_NAME["campaign_source"])}
+    here_too = {one: one for one in here.campaigns(sources)}
+    known = {**_joined(compounds, lines, maps), **here_too}
     fresh = salt if _is_taken(reader, session, known) else None
     renamer = Renamer(known, fresh)
     numbers = {renamer.one(old): version for old, version in versions.items()}
-    return Plan(renamer, frozenset(known.values()), numbers)
+    left_out = tuple(sorted(sources - here_too.keys()))
+    return Plan(renamer, frozenset(known.values()), numbers, left_out)
 
 
 def _joined(*matches: Matches) -> dict[str, str]:
@@ -166,12 +171,14 @@ def _store(ctx: JobContext, session: Session, made: Checked) -> dict[str, Any]:
         "content_sha256": reader.manifest["content_sha256"],
         "rows": reader.manifest["rows"],
         "was": reader.campaign_id,
+        "sources_left_out": list(plan.sources_left_out),
     }
     record(session, BROUGHT_IN, "campaign", campaign_id, new=told)
     return {
         "archive": f"/v1/archives/{archive.id}",
         "campaign": f"/v1/campaigns/{campaign_id}",
         "ids": "kept" if plan.renamer.changes_nothing else "renamed",
+        **_note(plan),
     }
 
 
@@ -183,7 +190,20 @@ def _rows_of(part: Part, reader: ArchiveReader, plan: Plan) -> Iterator[dict[str
             raise ArchiveError(f"a row of {part.name} belongs to another campaign")
         if part.name == "field_map":
             row["version"] = plan.versions.get(row["id"], row["version"])
+        if part.name == "campaign_source" and row["source_id"] not in plan.existing:
+            continue  # its result says so
         yield in_order(row)
+
+
+def _note(plan: Plan) -> dict[str, Any]:
+    """What an import says of campaigns that are not here."""
+    if not plan.sources_left_out:
+        return {}
+    note = (
+        "The campaign learned from others that are not in this workspace, and no longer does. "
+        "Import those, then PATCH learn_from with their ids of here."
+    )
+    return {"learn_from_left_out": list(plan.sources_left_out), "note": note}
 
 
 def _is_here(part: Part, row: dict[str, Any], plan: Plan, known: dict[str, Any]) -> bool:

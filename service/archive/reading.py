@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from service.archive.content import BY_NAME, Part
+from service.archive.content import ADDED, BY_NAME, Part
 from service.archive.exporting import content_sha256
 from service.archive.packing import (
     AUDIT,
@@ -74,6 +74,8 @@ class ArchiveReader:
 
     def rows(self, part: Part, text: Callable[[str], str] = str) -> Iterator[dict[str, Any]]:
         """The rows of a table, with ``text`` done to each line first."""
+        if part.name not in self.manifest["rows"]:
+            return
         path, reader = table_path(part.name), RowReader(part.table)
         n_rows = 0
         for number, line in lines_of(self._stream(path), path):
@@ -180,7 +182,7 @@ def _manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
     wanted = {AUDIT, *(table_path(name) for name in found["rows"] if name != "audit_event")}
     if set(found["files"]) != names - {MANIFEST} or not wanted <= names:
         raise ArchiveError("the manifest does not list exactly the files of the archive")
-    if set(found["rows"]) - {"audit_event"} != set(BY_NAME):
+    if set(found["rows"]) - {"audit_event"} | ADDED != set(BY_NAME):
         raise ArchiveError("the archive does not have the tables of its format version")
     if content_sha256(found["files"]) != found["content_sha256"]:
         raise ArchiveError("the manifest contradicts itself: its hashes do not add up")

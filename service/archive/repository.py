@@ -12,7 +12,7 @@ from service.archive.content import PARTS, Part
 from service.archive.rows import OWNER, columns_of
 from service.archive.tables import Archive
 from service.assays.field_maps.tables import FieldMap
-from service.campaigns.tables import CampaignCellLine, CampaignCompound
+from service.campaigns.tables import Campaign, CampaignCellLine, CampaignCompound
 from service.cell_lines.tables import CellLine, CellLineFeatures
 from service.compounds.tables import Compound, CompoundAlias, Substance
 from service.kit.audit.tables import AuditEvent
@@ -147,6 +147,14 @@ class ContentRepository:
         columns = (FieldMap.id, FieldMap.folded, FieldMap.version, FieldMap.definition)
         statement = readable_columns(FieldMap, self.principal, *columns).order_by(FieldMap.id)
         return [dict(row._mapping) for row in self.session.execute(statement)]
+
+    def campaigns(self, identifiers: Iterable[str]) -> set[str]:
+        """Those of ``identifiers`` that are campaigns of this workspace."""
+        found: set[str] = set()
+        for chunk in in_chunks(sorted(identifiers)):
+            statement = readable_columns(Campaign, self.principal, Campaign.id)
+            found |= set(self.session.scalars(statement.where(Campaign.id.in_(chunk))))
+        return found
 
     def barcodes(self) -> set[str]:
         """Every barcode that is in use."""

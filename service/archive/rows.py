@@ -18,6 +18,8 @@ from service.kit.database import Identifier, UTCDateTime
 OWNER = "workspace_id"
 MAX_LINE = 2**25
 _INT32 = 2**31
+BEFORE = {("campaign", "repeat_earlier"): False}
+"""Columns that archives from before them lack, and what that means; others are null then."""
 
 
 class ArchiveError(ValueError):
@@ -99,6 +101,7 @@ class RowReader:
     """Lines of one table as rows; refuses what does not fit its columns."""
 
     def __init__(self, table: Any) -> None:
+        self._name = str(table.name)
         self._columns = {column.name: column for column in columns_of(table)}
         self._kinds = {name: kind_of(column) for name, column in self._columns.items()}
 
@@ -110,7 +113,7 @@ class RowReader:
         if unknown:
             raise ArchiveError(f"has a column {unknown[0][:60]!r} that this service does not know")
         return {
-            name: self._value(name, column, values.get(name))
+            name: self._value(name, column, values.get(name, BEFORE.get((self._name, name))))
             for name, column in self._columns.items()
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Select, exists, func, insert
@@ -72,14 +72,31 @@ class MeasurementRepository(Repository[Measurement]):
 
         Ordered by content as well as by time, so that a screen does not depend on chance.
         """
+        return self._wells([campaign_id])
+
+    def wells_of(self, campaign_ids: Sequence[str]) -> list[Any]:
+        """As :meth:`wells` of several campaigns, followed by the submission, the name of the plate
+        and the campaign: in the order of time over all of them, as if they were one."""
+        more = (Measurement.submission_id, Measurement.plate, Measurement.campaign_id)
+        return self._wells(campaign_ids, *more)
+
+    def _wells(self, campaign_ids: Sequence[str], *more: Any) -> list[Any]:
+        columns = (Measurement.cell_line_id, *COMPOUND_COLUMNS, *DOSE_COLUMNS)
         statement = (
-            self.columns(
-                Measurement.cell_line_id, *COMPOUND_COLUMNS, *DOSE_COLUMNS, Measurement.viability
-            )
-            .where(Measurement.campaign_id == campaign_id, *_is_current())
+            self.columns(*columns, Measurement.viability, *more)
+            .where(Measurement.campaign_id.in_(campaign_ids), *_is_current())
             .order_by(Measurement.id)
         )
         return list(self.session.execute(statement))
+
+    def count_wells(self, campaign_ids: Sequence[str]) -> dict[str, int]:
+        """Current wells of each campaign that has any."""
+        statement = (
+            self.columns(Measurement.campaign_id, func.count())
+            .where(Measurement.campaign_id.in_(campaign_ids), *_is_current())
+            .group_by(Measurement.campaign_id)
+        )
+        return {row[0]: row[1] for row in self.session.execute(statement)}
 
     def measured_blocks(self, campaign_id: str) -> list[tuple[str, str, str, int]]:
         """(compound a, compound b, cell line, wells) of the pairs that have current wells."""

@@ -13,6 +13,7 @@ from service.batches.schemas import AskedCandidate, DryRunIn
 from service.batches.service import BatchService, block_of, choose
 from service.batches.tables import Recommendation
 from service.campaigns.service import CampaignService, resolve_pair
+from service.datasets.explaining import Mechanisms
 from service.kit.problems import Conflict, FieldError, Invalid, NotFound
 from service.kit.unit import Unit
 from service.learning.repository import FittedModelRepository
@@ -83,7 +84,13 @@ class Question:
             "unavailable": None if unavailable is None else unavailable.message,
             "nearest_measured": candidate["nearest_measured"],
             "related": self._related(candidate),
+            "mechanisms": self._mechanisms(candidate),
         }
+
+    def _mechanisms(self, candidate: Candidate) -> list[dict[str, Any]]:
+        """What attached data sets say of the pair."""
+        pair = [compound["id"] for compound in candidate["compounds"]]
+        return Mechanisms(self.unit, self.campaign.id).of_pair(pair)
 
     def alternatives(self, rank: int, within: float) -> dict[str, Any]:
         """What of nearly equal value could take the place of a candidate of the batch."""
@@ -306,7 +313,8 @@ def learning_curve(unit: Unit, campaign_id: str) -> dict[str, Any]:
     latest = recommendations.latest_with_curve(campaign.id)
     if latest is None:
         raise Conflict(
-            "No recommendation of this campaign had a model yet. Measure blocks, then POST "
+            "No recommendation of this campaign had a model and blocks that the campaign measured "
+            "itself. Measure blocks, then POST "
             f"/v1/campaigns/{campaign.id}/recommendations."
         )
     return {
@@ -316,4 +324,5 @@ def learning_curve(unit: Unit, campaign_id: str) -> dict[str, Any]:
         "hit_threshold": latest.rules["hit_threshold"],
         "rounds": latest.curve,
         "outlook": latest.outlook,
+        "earlier": latest.earlier,
     }

@@ -10,22 +10,32 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.rounds import Pool
+from models.rounds import Earlier, Pool
 from models.screen import Candidates, Screen
 from service.batches.repository import BatchItemRepository
 from service.campaigns.repository import CampaignPairRepository, CampaignRepository, MarkRepository
 from service.campaigns.tables import CandidateMark
 from service.kit.unit import Unit
+from service.learning.origin import Origin
+from service.learning.snapshots import Snapshot
 
 Ints = NDArray[np.int64]
 
 
-def read_pool(unit: Unit, campaign_id: str, screen: Screen) -> Pool:
-    """The campaign's pairs in its cell lines, with pins, bans and pending blocks marked."""
+def read_pool(unit: Unit, campaign_id: str, snapshot: Snapshot) -> Pool:
+    """The campaign's pairs in its cell lines, with pins, bans and pending blocks marked.
+
+    What only earlier campaigns have is in the screen, and never in the pool.
+    """
+    screen, origin = snapshot.screen, snapshot.origin
     campaign = CampaignRepository(unit.session, unit.principal).get(campaign_id)
     pairs = CampaignPairRepository(unit.session, unit.principal)
     rows = None if campaign.all_pairs else pairs.pairs(campaign_id)
-    candidates = _candidates(screen, rows)
+    members = [
+        np.flatnonzero(np.ones(len(ids), bool) if origin is None else origin.members(ids))
+        for ids in (screen.compounds.ids, screen.cell_lines.ids)
+    ]
+    candidates = _candidates(screen, rows, *members)
     marks = MarkRepository(unit.session, unit.principal).of_campaign(campaign_id)
     pending = BatchItemRepository(unit.session, unit.principal).pending_blocks(campaign_id)
     keys = candidates.keys(len(screen.compounds))
@@ -34,22 +44,43 @@ def read_pool(unit: Unit, campaign_id: str, screen: Screen) -> Pool:
     excluded = in_lab | _marked(index, candidates, keys, marks, "ban")
     # A pinned block that is in the lab already is on its way: there is nothing left to pin.
     pinned = _marked(index, candidates, keys, marks, "pin") & ~excluded
-    return Pool(candidates, pinned, excluded, in_lab)
+    if origin is None:
+        return Pool(candidates, pinned, excluded, in_lab)
+    again = np.full(len(candidates), campaign.repeat_earlier) | pinned
+    earlier = _earlier(screen, origin, candidates, again)
+    return Pool(candidates, pinned, excluded, in_lab, earlier)
 
 
-def _candidates(screen: Screen, pairs: Sequence[tuple[str, str]] | None) -> Candidates:
-    n_lines = len(screen.cell_lines)
+def _earlier(
+    screen: Screen, origin: Origin, candidates: Candidates, again: NDArray[np.bool_]
+) -> Earlier:
+    """What the screen holds of others; ``again``: candidates that would be measured once more."""
+    own = origin.pairs(screen, 0)
+    done = np.isin(candidates.keys(len(screen.compounds)), own.keys(len(screen.compounds)))
+    return Earlier(
+        origin.members(screen.compounds.ids),
+        origin.members(screen.cell_lines.ids),
+        own,
+        again & ~done,
+    )
+
+
+def _candidates(
+    screen: Screen, pairs: Sequence[tuple[str, str]] | None, compounds: Ints, lines: Ints
+) -> Candidates:
+    """``compounds``, ``lines``: rows of the campaign's own."""
     if pairs is None:
-        first, second = np.triu_indices(len(screen.compounds), k=1)
+        a, b = np.triu_indices(len(compounds), k=1)
+        first, second = compounds[a], compounds[b]
     else:
         row_of = {identifier: row for row, identifier in enumerate(screen.compounds.ids)}
         # Sorted, so that the pool does not depend on the order of the rows in the database.
         known = sorted((row_of[a], row_of[b]) for a, b in pairs if a in row_of and b in row_of)
         first, second = np.array(known, dtype=np.int64).reshape(-1, 2).T
     return Candidates.of(
-        np.repeat(first, n_lines),
-        np.repeat(second, n_lines),
-        np.tile(np.arange(n_lines, dtype=np.int64), len(first)),
+        np.repeat(first, len(lines)),
+        np.repeat(second, len(lines)),
+        np.tile(lines, len(first)),
     )
 
 

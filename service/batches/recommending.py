@@ -19,11 +19,13 @@ from sqlalchemy.orm import Session
 
 from models import rounds
 from models.acquisition.conflicts import InfeasibleBatch, explain_conflict
+from models.acquisition.earlier import inside_and_found
 from models.acquisition.hit_calibration import ForecastHistory, mend
 from models.acquisition.hit_counts import hit_chances
 from models.acquisition.lab_rules import NO_LIMIT, LabRules
 from models.acquisition.rules import measured_rows
 from models.evaluation.live_curve import STEPS, live_curve
+from models.objectives.measured import MeasuredObjective
 from models.rounds import Pool, PoolScores, RankedCandidates, RoundRules
 from models.screen import NothingLeft, ScreenError
 from service.batches.documents import NUMBERS, parquet_of
@@ -97,9 +99,7 @@ class RecommendJob:
     def pool(self) -> Pool:
         """What could be measured, read when it is needed."""
         with self.ctx.database.reading() as session:
-            return read_pool(
-                unit_of(self.ctx, session), self.campaign_id, self.fitting.snapshot.screen
-            )
+            return read_pool(unit_of(self.ctx, session), self.campaign_id, self.fitting.snapshot)
 
     @cached_property
     def aimed(self) -> Pool:
@@ -168,7 +168,8 @@ class RecommendJob:
         self, scores: PoolScores, ranked: RankedCandidates, select_s: float
     ) -> dict[str, Any]:
         """What publishing needs of the ranking, as JSON."""
-        prepared, fitted, aim = self.fitting.prepared, self.fitting.fitted, self.fitting.aim
+        prepared, fitted = self.fitting.prepared, self.fitting.fitted
+        aim = replace(self.fitting.aim, measured=self._measured()[0])
         candidates = self._describe(ranked, scores)
         usable = ~(self.aimed.excluded | measured_rows(self.fitting.snapshot.screen, self.pool))
         return {
@@ -184,6 +185,7 @@ class RecommendJob:
             "solution": _solution(ranked),
             "objective": describe_aim(aim, self.rules, ranked, self.fitting.snapshot.names),
             "limits": limits_of(self.rules),
+            "earlier": self.fitting.described_earlier,
             "curve": self._curve(scores, usable),
             "worlds": self._worlds(scores, ranked),
             "timings": {
@@ -198,7 +200,6 @@ class RecommendJob:
     def _row(self, stored: dict[str, Any], model_id: str | None, reason: str) -> Recommendation:
         kept = ("n_pool", "n_ranked", "n_batch", "timings", "candidates")
         said = ("step", "calibration", "outlook", "shortfall", "solution", "limits", "curve")
-
         worlds = stored.get("worlds")
         packed = None if worlds is None else b64decode(json.loads(self.ctx.artifacts.get(worlds)))
         return Recommendation(
@@ -211,7 +212,7 @@ class RecommendJob:
             reason=reason,
             table_artifact=stored["table"],
             worlds=packed,
-            **{name: stored.get(name) for name in (*kept, *said, "objective")},
+            **{name: stored.get(name) for name in (*kept, *said, "objective", "earlier")},
         )
 
     def _impossible(self, error: InfeasibleBatch) -> JobFailed:
@@ -259,10 +260,15 @@ class RecommendJob:
         ago = max(numbers) - np.array(numbers, dtype=np.int64)
         return ForecastHistory(np.array(chances), np.array(hits, dtype=bool), ago)
 
+    def _measured(self) -> tuple[MeasuredObjective, MeasuredObjective]:
+        """What is known of the campaign's own compounds and lines; what it measured itself."""
+        blocks = self.fitting.prepared.blocks.candidates
+        return inside_and_found(self.pool.earlier, self.fitting.aim.measured, blocks)
+
     def _known(self) -> dict[tuple[str, str, str], tuple[float, int]]:
-        """The objective of every measured block for which it is known, by ids in ascending order,
-        and the number of the candidate that the block belongs to."""
-        measured, screen = self.fitting.aim.measured, self.fitting.snapshot.screen
+        """The objective of every block that the campaign measured and for which it is known, by
+        ids in ascending order, and the number of the candidate that the block belongs to."""
+        measured, screen = self._measured()[1], self.fitting.snapshot.screen
         at = self.fitting.prepared.blocks.candidates.select(measured.rows)
         compounds, lines = screen.compounds.ids, screen.cell_lines.ids
         found: dict[tuple[str, str, str], tuple[float, int]] = {}

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from service.campaigns.schemas import AcquisitionName, Pair
+from service.datasets.schemas import MechanismOut
 from service.kit.schemas import Body, IdText, Name, Out, Reason, Text
+from service.learning.schemas import EarlierOut
 
 
 class RecommendIn(Body):
@@ -155,6 +157,9 @@ class RecommendationSummaryOut(Out):
     objective: ObjectiveOut | None = Field(
         None, description="Null in recommendations from before campaigns had goals."
     )
+    earlier: EarlierOut | None = Field(
+        None, description="What was learned from earlier campaigns; null where nothing was."
+    )
     limits: dict[str, Any] | None = Field(
         None, description="What the batch obeys, as numbers; null stands for no limit."
     )
@@ -262,6 +267,9 @@ class WhyOut(Out):
     unavailable: str | None = Field(description="Why it could not be accepted now, if so.")
     nearest_measured: NearestMeasured | None = Field(description="Similar in structure.")
     related: list[RelatedMeasurement] = Field(description="Measured with the same compounds.")
+    mechanisms: list[MechanismOut] = Field(
+        description="What the data sets that the campaign learns from say of the pair."
+    )
 
 
 class AlternativeOut(Out):
@@ -355,5 +363,11 @@ class LearningCurveOut(Out):
     recommendation_id: str = Field(description="What was known then is what the curve knows.")
     as_of: datetime
     hit_threshold: float
-    rounds: list[LearningCurveRound]
+    rounds: list[LearningCurveRound] = Field(
+        description="Blocks that the campaign itself measured; those that only earlier campaigns "
+        "did are counted in `earlier`."
+    )
     outlook: dict[str, Any] | None
+    earlier: EarlierOut | None = Field(
+        None, description="What was learned from earlier campaigns; null where nothing was."
+    )

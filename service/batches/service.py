@@ -30,6 +30,7 @@ from service.kit.outbox import emit
 from service.kit.problems import Conflict, FieldError, Invalid, NotFound
 from service.kit.unit import Unit
 from service.learning.service import draw_seed, request_job, rules_of
+from service.learning.sources import measured_elsewhere
 from service.plates.repository import PlateLayoutRepository, PlateRepository
 
 Marks = dict[tuple[str, str, str | None], str]
@@ -142,7 +143,7 @@ class BatchService:
         return load_candidates(self.unit.parts.artifacts.get(recommendation.candidates))
 
     def measured(self, campaign_id: str) -> set[Block]:
-        """The blocks that have results."""
+        """The blocks that have results of the campaign itself."""
         return {(a, b, line) for a, b, line, _ in self.measurements.measured_blocks(campaign_id)}
 
     def _move(self, batch: Batch, status: str) -> None:
@@ -176,8 +177,8 @@ class BatchService:
     ) -> dict[int, FieldError]:
         """Which of ``chosen`` could not be accepted now, by rank, and why."""
         pending = self.items.pending_blocks(campaign.id)
-        measured = self.measured(campaign.id)
-        marks = self._marks(campaign)
+        measured, marks = self.measured(campaign.id), self._marks(campaign)
+        earlier = self._settled(campaign, marks)
         errors = {}
         for candidate in chosen:
             block = block_of(candidate)
@@ -186,6 +187,8 @@ class BatchService:
                 if block in pending
                 else "was measured since"
                 if block in measured
+                else "was measured in an earlier campaign"
+                if block in earlier
                 else "was banned since"
                 if _is_banned(block, marks)
                 else None
@@ -193,6 +196,13 @@ class BatchService:
             if reason:
                 errors[candidate["rank"]] = _unavailable(candidate, reason)
         return errors
+
+    def _settled(self, campaign: Campaign, marks: Marks) -> set[Block]:
+        """Blocks that are not measured again because an earlier campaign did."""
+        if campaign.repeat_earlier:
+            return set()
+        found = measured_elsewhere(self.unit, campaign.id)
+        return {block for block in found if _mark_of(block, marks) != "pin"}
 
     def _refuse_unavailable(self, campaign: Campaign, chosen: Sequence[dict[str, Any]]) -> None:
         errors = list(self.unavailable(campaign, chosen).values())
@@ -220,9 +230,9 @@ class BatchService:
     ) -> dict[str, Any]:
         """The best candidate that is free and breaks no limit in the place of ``item``."""
         items = self.items.of_batch(batch.id)
-        taken = self.items.pending_blocks(campaign.id) | self.measured(campaign.id)
-        taken |= {block_of_item(one) for one in items}
         marks, candidates = self._marks(campaign), self.candidates_of(recommendation)
+        taken = self.items.pending_blocks(campaign.id) | self.measured(campaign.id)
+        taken |= {block_of_item(one) for one in items} | self._settled(campaign, marks)
         bench = Bench.of(recommendation, candidates)
         rest = [_spot(one) for one in items if one.status == "pending"]
         before = {(one.limit, one.subject) for one in bench.broken([*rest, _spot(item)])}
@@ -295,7 +305,11 @@ def _item(batch: Batch, position: int, candidate: dict[str, Any], plate: int | N
 
 def _is_banned(block: Block, marks: Marks) -> bool:
     """Whether people banned ``block``; a mark on it overrules one on the whole pair."""
-    return (marks.get(block) or marks.get((block[0], block[1], None))) == "ban"
+    return _mark_of(block, marks) == "ban"
+
+
+def _mark_of(block: Block, marks: Marks) -> str | None:
+    return marks.get(block) or marks.get((block[0], block[1], None))
 
 
 def _final_status(batch_status: str, has_results: bool) -> str:

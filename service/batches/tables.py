@@ -63,6 +63,8 @@ class Recommendation(WorkspaceOwned, Base):
     shortfall: Mapped[str | None] = mapped_column(Text)
     solution: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     objective: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    earlier: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What it learned from which campaign; nothing where all is the campaign's own."""
     limits: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     """The limits that the batch obeys, as numbers; see :mod:`service.batches.bench`."""
     curve: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)

@@ -147,6 +147,7 @@ def _describe(service: CampaignService, campaign: Campaign) -> CampaignOut:
         compounds=[CampaignCompoundOut(id=i, name=n, doses_um=d) for i, n, d in compounds],
         cell_lines=[CampaignCellLineOut(id=i, name=n) for i, n in lines],
         n_pairs=service.n_pairs(campaign, len(compounds)),
+        learn_from=service.sources.ids(campaign.id),
     )
 
 
@@ -173,6 +174,7 @@ def _shared(campaign: Campaign) -> dict[str, Any]:
                 "rounds_planned": campaign.rounds_planned,
             }
         ),
+        "repeat_earlier": campaign.repeat_earlier,
         "note": campaign.note,
         "version": campaign.version,
         "created_at": campaign.created_at,

@@ -11,6 +11,7 @@ from service.campaigns.tables import (
     CampaignCellLine,
     CampaignCompound,
     CampaignPair,
+    CampaignSource,
     CandidateMark,
 )
 from service.cell_lines.tables import CellLine
@@ -61,6 +62,25 @@ class CampaignCellLineRepository(Repository[CampaignCellLine]):
             .order_by(CellLine.id)
         )
         return [(row[0], row[1]) for row in self.session.execute(statement)]
+
+
+class CampaignSourceRepository(Repository[CampaignSource]):
+    entity = CampaignSource
+    noun = "earlier campaign"
+
+    def sources(self, campaign_id: str) -> list[tuple[str, str, str]]:
+        """(id, name, status) of the campaigns that it learns from, in ascending order of id."""
+        statement = (
+            self.columns(Campaign.id, Campaign.name, Campaign.status)
+            .join(Campaign, Campaign.id == CampaignSource.source_id)
+            .where(CampaignSource.campaign_id == campaign_id)
+            .order_by(Campaign.id)
+        )
+        return [(row[0], row[1], row[2]) for row in self.session.execute(statement)]
+
+    def of_campaign(self, campaign_id: str) -> list[CampaignSource]:
+        statement = self.readable().where(CampaignSource.campaign_id == campaign_id)
+        return list(self.session.scalars(statement))
 
 
 class CampaignPairRepository(Repository[CampaignPair]):

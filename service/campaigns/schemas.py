@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from service.campaigns.goals import Goal, ParetoGoal, has_efficacy
+from service.campaigns.source_fields import LEARN_FROM, REPEAT_EARLIER, LearnFrom
 from service.kit.schemas import Body, Dose, Finite, Name, Out, Text
 
 Status = Literal["draft", "open", "paused", "closed"]
@@ -336,6 +337,8 @@ class CampaignIn(Body):
     objective: Objective = Field(default_factory=Objective)
     limits: Limits = Field(default_factory=Limits)
     learning: Learning = Field(default_factory=Learning)
+    learn_from: LearnFrom = Field(default_factory=list, description=LEARN_FROM)
+    repeat_earlier: bool = Field(False, description=REPEAT_EARLIER)
     status: Literal["draft", "open"] = "open"
     note: Text | None = None
 
@@ -361,6 +364,8 @@ class CampaignPatch(Body):
     objective: Objective | None = None
     limits: Limits | None = None
     learning: Learning | None = None
+    learn_from: LearnFrom | None = Field(None, description=f"{LEARN_FROM} Replaces the list.")
+    repeat_earlier: bool | None = Field(None, description=REPEAT_EARLIER)
     add_compounds: list[CampaignCompoundIn] = Field(
         default_factory=list, max_length=5000, description="Each with its own doses_um."
     )
@@ -386,6 +391,7 @@ class CampaignSummaryOut(Out):
     objective: Objective
     limits: Limits
     learning: Learning
+    repeat_earlier: bool
     note: str | None
     version: int
     created_at: datetime
@@ -396,6 +402,7 @@ class CampaignOut(CampaignSummaryOut):
     compounds: list[CampaignCompoundOut]
     cell_lines: list[CampaignCellLineOut]
     n_pairs: int = Field(description="Pairs that may be proposed.")
+    learn_from: list[str] = Field(description="Earlier campaigns that it learns from, by id.")
 
 
 class MarkIn(Body):

@@ -21,6 +21,7 @@ from service.campaigns.schemas import (
     Limits,
     Objective,
 )
+from service.campaigns.sources import SourceService
 from service.campaigns.tables import Campaign, CampaignCellLine, CampaignCompound
 from service.cell_lines.repository import CellLineRepository
 from service.compounds.repository import AliasRepository
@@ -47,6 +48,7 @@ class CampaignService:
         self.compounds = CampaignCompoundRepository(unit.session, unit.principal)
         self.cell_lines = CampaignCellLineRepository(unit.session, unit.principal)
         self.pairs = CampaignPairRepository(unit.session, unit.principal)
+        self.sources = SourceService(unit)
 
     def create(self, body: CampaignIn) -> Campaign:
         """Open a campaign over registered compounds and cell lines."""
@@ -55,7 +57,7 @@ class CampaignService:
         )
         line_ids = self._resolve_lines(body.cell_lines, "/cell_lines")
         campaign = Campaign(id=new_id("cam"), name=body.name, status=body.status, note=body.note)
-        campaign.all_pairs = body.pairs is None
+        campaign.all_pairs, campaign.repeat_earlier = body.pairs is None, body.repeat_earlier
         goal = self._goal(body.objective, set(line_ids))
         _set_objective(campaign, body.objective, goal)
         _set_limits(campaign, body.limits, self._laboratory(body.limits, set(compound_ids)))
@@ -67,7 +69,7 @@ class CampaignService:
         self._add_lines(campaign, line_ids)
         if body.pairs is not None:
             self._add_pairs(campaign, body.pairs, "/pairs")
-        self.session.flush()
+        self.sources.replace(campaign, body.learn_from)
         return campaign
 
     def patch(self, campaign: Campaign, change: CampaignPatch) -> Campaign:
@@ -92,9 +94,13 @@ class CampaignService:
         if change.learning is not None:
             _set_learning(campaign, change.learning)
         _check_acquisition(campaign)
+        if change.repeat_earlier is not None:
+            campaign.repeat_earlier = change.repeat_earlier
         campaign.updated_at = utcnow()
         self.session.flush()
         self._extend(campaign, change)
+        if change.learn_from is not None:
+            self.sources.replace(campaign, change.learn_from)
         return campaign
 
     def require_not_closed(self, campaign: Campaign) -> None:

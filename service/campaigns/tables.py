@@ -51,6 +51,8 @@ class Campaign(Versioned, WorkspaceOwned, Base):
     lab: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     """What the laboratory can do beside the size of a batch and the cap per compound; ids."""
     all_pairs: Mapped[bool]
+    repeat_earlier: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether what an earlier campaign measured may be proposed again."""
     note: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
@@ -87,6 +89,23 @@ class CampaignCellLine(WorkspaceOwned, Base):
 
     campaign_id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     cell_line_id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+
+
+class CampaignSource(WorkspaceOwned, Base):
+    """An earlier campaign whose measurements a campaign learns from beside its own."""
+
+    __tablename__ = "campaign_source"
+    __audited__ = True
+    __table_args__ = (
+        *(
+            ForeignKeyConstraint(["workspace_id", column], ["campaign.workspace_id", "campaign.id"])
+            for column in ("campaign_id", "source_id")
+        ),
+        CheckConstraint("campaign_id <> source_id", name="another"),
+    )
+
+    campaign_id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    source_id: Mapped[str] = mapped_column(Identifier, primary_key=True)
 
 
 def _pair_of_campaign() -> tuple[ForeignKeyConstraint, ...]:

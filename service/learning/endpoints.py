@@ -15,6 +15,8 @@ from service.kit.pagination import PageDep, PageOut, page_out
 from service.kit.problems import Conflict, Invalid, NotFound, documented
 from service.kit.unit import UnitDep, UnitRoute, needs
 from service.learning.schemas import (
+    DataOut,
+    DataSourceOut,
     MeasuredBlocksOut,
     ModelOut,
     PredictedItem,
@@ -27,6 +29,7 @@ from service.learning.schemas import (
     TrainIn,
 )
 from service.learning.service import LearningService, describe_replay
+from service.learning.sources import describe_data
 
 router = APIRouter(route_class=UnitRoute, tags=["learning"])
 
@@ -35,6 +38,17 @@ def accepted(job: Job, response: Response) -> JobOut:
     """202: the job, and where to look for it."""
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return describe_job(job)
+
+
+@router.get(
+    "/campaigns/{campaign_id}/data",
+    dependencies=[needs(scopes.READ)],
+    responses=documented(NotFound, Invalid),
+)
+def get_campaign_data(campaign_id: str, unit: UnitDep) -> DataOut:
+    """Where the measurements lie that the next model learns from."""
+    campaign = LearningService(unit).campaigns.campaigns.get(campaign_id)
+    return DataOut(items=[DataSourceOut(**row) for row in describe_data(unit, campaign)])
 
 
 @router.post(
@@ -96,19 +110,11 @@ def get_measured_blocks(
                 *item["compound_names"],
                 item["cell_line_name"],
                 *(item[name] for name in ("score", "standard_error", "n_wells", "is_hit")),
+                " ".join(item.get("earlier", [])),
             ]
             for item in items
         ]
-        header = [
-            "compound_1",
-            "compound_2",
-            "cell_line",
-            "score",
-            "standard_error",
-            "n_wells",
-            "is_hit",
-        ]
-        return Response(csv_text(header, rows), media_type="text/csv; charset=utf-8")
+        return Response(csv_text(_BLOCK_HEADER, rows), media_type="text/csv; charset=utf-8")
     return MeasuredBlocksOut(model_id=model.id, score=model.score, items=items)
 
 
@@ -200,6 +206,10 @@ def get_replay(
     return found
 
 
+_BLOCK_HEADER = [
+    *["compound_1", "compound_2", "cell_line", "score", "standard_error", "n_wells", "is_hit"],
+    "earlier_campaigns",
+]
 _SHARES = ("hits", "top_1", "top_5")
 _REPLAY_HEADER = ["strategy", "round", "measured", "measured_share"] + [
     f"{name}{end}" for name in _SHARES for end in ("", "_low", "_high")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -32,6 +32,7 @@ from service.kit.jobs import JobContext, JobFailed, problem_dict
 from service.kit.outbox import emit
 from service.kit.parts import Parts
 from service.kit.unit import Unit
+from service.learning.earlier import EarlierData, block_sources
 from service.learning.objectives import objective_of
 from service.learning.repository import FittedModelRepository
 from service.learning.snapshots import Snapshot, load_snapshot, read_snapshot, store_snapshot
@@ -84,6 +85,18 @@ class Fitting:
         )
 
     @cached_property
+    def earlier(self) -> EarlierData | None:
+        """What came from earlier campaigns, if anything did."""
+        return EarlierData.of(self.snapshot, self.prepared)
+
+    @cached_property
+    def described_earlier(self) -> dict[str, Any] | None:
+        """The same as it is kept."""
+        if self.earlier is None:
+            return None
+        return self.earlier.describe(self.aim.measured.by_block(), self.rules.hit_threshold)
+
+    @cached_property
     def stored(self) -> dict[str, str]:
         """The artifacts of the posterior."""
         return self.ctx.step("fit", self._fit)
@@ -103,23 +116,33 @@ class Fitting:
 
     def _take_snapshot(self) -> str:
         self.ctx.progress("reading measurements", 0, 1)
-        with self.ctx.database.reading() as session:
-            snapshot = read_snapshot(unit_of(self.ctx, session), self.campaign_id)
+        try:
+            with self.ctx.database.reading() as session:
+                snapshot = read_snapshot(unit_of(self.ctx, session), self.campaign_id)
+        except ScreenError as error:
+            raise cannot_learn(error) from None
         return store_snapshot(snapshot, self.ctx.artifacts)
 
     def _fit(self) -> dict[str, str]:
+        judged, words = (None, "") if self.earlier is None else self.earlier.judged()
         try:
             fitted = rounds.fit(
                 self.snapshot.screen,
                 self.prepared,
                 self.rules,
                 self.seed,
+                modules=self.snapshot.modules,
+                judged=judged,
                 device=self.ctx.device,
                 on_progress=self.ctx.progress,
                 should_stop=self.ctx.should_stop,
             )
         except ScreenError as error:
             raise cannot_learn(error) from None
+        if self.earlier is not None and fitted.posterior is not None:
+            reason = f"{fitted.reason} {self.earlier.reason()}"
+            evidence = {**fitted.evidence, "judged_on": words}
+            fitted = replace(fitted, reason=reason, evidence=evidence)
         self._fresh = fitted
         return store_fit(fitted, self.ctx.artifacts)
 
@@ -128,6 +151,7 @@ class Fitting:
         blocks, names = self.prepared.blocks, self.snapshot.names
         sought, threshold = self.aim.measured.by_block(), self.rules.hit_threshold
         compounds, lines = self.snapshot.screen.compounds.ids, self.snapshot.screen.cell_lines.ids
+        sources = block_sources(self.earlier, len(blocks))
         return [
             {
                 "compounds": [compounds[a], compounds[b]],
@@ -139,14 +163,16 @@ class Fitting:
                 "n_wells": int(n_wells),
                 "objective": None if np.isnan(value) else round(float(value), 4),
                 "is_hit": None if np.isnan(value) else bool(value > threshold),
+                **source,
             }
-            for (a, b), line, score, error, n_wells, value in zip(
+            for (a, b), line, score, error, n_wells, value, source in zip(
                 blocks.candidates.compounds,
                 blocks.candidates.cell_line,
                 blocks.score,
                 blocks.noise_sd,
                 blocks.n_wells,
                 sought,
+                sources,
                 strict=True,
             )
         ]
@@ -172,6 +198,7 @@ class Fitting:
             "metadata_artifact": stored["metadata"],
             "blocks": self.ctx.artifacts.put(dump_json(self._measured_blocks()).encode(), "json"),
             "evidence": self.fitted.evidence,
+            "earlier": self.described_earlier,
             "excluded": describe_exclusions(self.prepared, self.snapshot),
             "seed": self.seed,
             "device": self.ctx.device,

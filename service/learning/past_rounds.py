@@ -24,7 +24,7 @@ from service.kit.artifacts import ArtifactStore
 from service.kit.jobs import JobContext, JobFailed, problem_dict
 from service.learning.fitting import Fitting, cannot_learn, round_rules
 from service.learning.service import FEWEST_REPLAYED
-from service.learning.snapshots import load_snapshot
+from service.learning.snapshots import Snapshot, load_snapshot
 
 
 @dataclass(frozen=True)
@@ -49,22 +49,33 @@ class SnapshotSource:
     def load(self) -> PastCampaign:
         """The campaign so far."""
         artifacts: ArtifactStore = getattr(self, "_artifacts")  # noqa: B009 - not a field
-        return past_campaign(load_snapshot(self.snapshot, artifacts).screen, self.score)
+        return past_campaign(load_snapshot(self.snapshot, artifacts), self.score)
 
     def of_seed(self, seed: int) -> SnapshotSource:
         """The same screen under all seeds."""
         return self
 
 
-def past_campaign(screen: Screen, score: str) -> PastCampaign:
-    """All scored blocks of ``screen``; their measured scores are the truth, single agents and
-    controls are known from the start."""
+def past_campaign(snapshot: Snapshot, score: str) -> PastCampaign:
+    """The scored blocks that the campaign itself measured; their scores are the truth. Single
+    agents, controls and all wells of earlier campaigns are known from the start.
+
+    A block that an earlier campaign has measured as well is none that could be found: it is known
+    from that one's wells, and the campaign's own wells of it play no part.
+    """
+    screen, origin = snapshot.screen, snapshot.origin
     blocks, wells = measure_blocks(screen, score), screen.wells
     known = wells.n_compounds < 2
+    found = np.ones(len(blocks), dtype=bool)
+    if origin is not None:
+        known = known | (origin.well > 0)
+        by = origin.measured_by(screen, blocks.candidates)
+        found = by[:, 0] & ~by[:, 1:].any(axis=1)
+    candidates, scores = blocks.candidates.select(found), blocks.score[found]
     pairs = np.flatnonzero(wells.n_compounds == 2)
     at = wells.select(pairs)
     n = len(screen.compounds)
-    keys, own = blocks.candidates.keys(n), Candidates(at.compounds[:, :2], at.cell_line).keys(n)
+    keys, own = candidates.keys(n), Candidates(at.compounds[:, :2], at.cell_line).keys(n)
     order = np.argsort(keys, kind="stable")
     place = np.minimum(np.searchsorted(keys, own, sorter=order), max(len(keys) - 1, 0))
     owner = np.full(len(wells), -1, dtype=np.int64)
@@ -76,7 +87,7 @@ def past_campaign(screen: Screen, score: str) -> PastCampaign:
         shown[rows] = True
         return Screen(screen.compounds, screen.cell_lines, wells.select(known | shown[owner]))
 
-    return PastCampaign(blocks.candidates, blocks.score, blocks.score, reveal)
+    return PastCampaign(candidates, scores, scores, reveal)
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class ReplayJob:
         rules = round_rules(ctx.args["rules"])
         fitting = Fitting(ctx, str(ctx.campaign_id), rules, ctx.args["seed"])
         source = SnapshotSource.of(fitting.snapshot_name, rules.score, ctx.artifacts)
-        n_blocks = len(fitting.prepared.blocks)
+        n_blocks = len(source.load().candidates)
         require_enough(n_blocks, asked)
         folder = ctx.settings.data_dir / "replays" / ctx.job_id
         try:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from service.campaigns.schemas import AcquisitionName, ModelName
+from service.campaigns.schemas import AcquisitionName, ModelName, Status
 from service.kit.schemas import Body, Dose, IdText, Name, Out
 
 
@@ -21,6 +21,68 @@ class TrainIn(Body):
     )
 
 
+class LearnedFrom(Out):
+    campaign_id: str
+    name: str | None = Field(description="Of an earlier campaign.")
+    own: bool = Field(description="Whether it is the campaign itself.")
+    n_wells: int
+    n_blocks: int = Field(description="Scored blocks of which it has wells.")
+    n_blocks_inside: int = Field(
+        description="Of these, those of the campaign's own compounds and cell lines; the others "
+        "only teach."
+    )
+    n_hits: int = Field(description="Of those inside.")
+
+
+class DataSourceOut(Out):
+    campaign_id: str
+    name: str
+    status: Status
+    own: bool = Field(description="Whether it is the campaign itself.")
+    n_wells: int = Field(description="Current wells.")
+    n_blocks: int = Field(description="Pairs in cell lines that have current wells.")
+    n_blocks_inside: int = Field(
+        description="Of these, those of the campaign's own compounds and cell lines; the others "
+        "only teach."
+    )
+
+
+class DataOut(Out):
+    items: list[DataSourceOut] = Field(description="The campaign itself first.")
+
+
+class AgreementOut(Out):
+    """Treatments that an earlier campaign and this one both measured."""
+
+    campaign_id: str
+    with_own: bool = Field(
+        description="False: nothing in common with the campaign's own wells; compared with those "
+        "of the other earlier ones."
+    )
+    treatments: int
+    beyond_noise: float | None = Field(
+        description="Share that differ by more than noise explains; 0.05 would by chance."
+    )
+    shift: float | None = Field(description="Mean viability of the earlier one minus ours.")
+    shift_sd: float | None
+    well_sd: float = Field(description="Noise of one untreated well that was counted with.")
+    disagrees: bool
+
+
+class EarlierOut(Out):
+    """What was learned from which campaign."""
+
+    campaigns: list[LearnedFrom] = Field(description="The campaign itself first.")
+    n_blocks_only_earlier: int = Field(
+        description="Blocks of the campaign's own compounds and cell lines that only earlier "
+        "campaigns measured. They are known, and not the campaign's finds."
+    )
+    n_hits_only_earlier: int
+    judged_on: str = Field(description="Which blocks the held-out ones are drawn from.")
+    agreement: list[AgreementOut]
+    warnings: list[str]
+
+
 class ModelOut(Out):
     id: str
     campaign_id: str
@@ -32,7 +94,11 @@ class ModelOut(Out):
     evidence: dict[str, Any] = Field(
         description="How the model did on measured blocks that it did not see: expected log "
         "predictive density, RMSE, correlations, coverage of its intervals, beside the additive "
-        "baseline."
+        "baseline. `modules`, with attached data sets: what each is worth here, and whether it is "
+        "used."
+    )
+    earlier: EarlierOut | None = Field(
+        None, description="Null where all measurements are the campaign's own."
     )
     excluded: list[dict[str, Any]] = Field(description="What the model could not use, and why.")
     snapshot: str = Field(description="Content hash of what it was fitted on.")
@@ -58,6 +124,10 @@ class MeasuredBlock(Out):
         "that are compared.",
     )
     is_hit: bool | None = Field(description="Null where it is not known yet.")
+    own: bool = Field(True, description="Whether the campaign itself measured it.")
+    earlier: list[str] = Field(
+        default_factory=list, description="Ids of earlier campaigns that measured it."
+    )
 
 
 class MeasuredBlocksOut(Out):

@@ -23,6 +23,7 @@ from service.learning.repository import (
     ReplayedCampaignRepository,
 )
 from service.learning.schemas import AskedItem, PredictIn, ReplayIn
+from service.learning.sources import measured_elsewhere
 from service.learning.tables import WITHHELD, FittedModel, ReplayedCampaign
 
 TRAIN, PREDICT, REPLAY = "train", "predict", "replay"
@@ -117,7 +118,8 @@ class LearningService:
             if wrong is not None:
                 raise Invalid(wrong.message, errors=[wrong])
         measurements = MeasurementRepository(self.session, self.unit.principal)
-        measured = len(measurements.measured_blocks(campaign.id))
+        blocks = {(a, b, line) for a, b, line, _ in measurements.measured_blocks(campaign.id)}
+        measured = len(blocks - measured_elsewhere(self.unit, campaign.id))
         if measured < FEWEST_REPLAYED:
             raise Conflict(
                 f"{measured} blocks are measured, a replay needs {FEWEST_REPLAYED}: with fewer, "

@@ -45,6 +45,8 @@ class FittedModel(WorkspaceOwned, Base):
     blocks: Mapped[str] = mapped_column(String(80))
     """Artifact with the measured score of every block that the model learned from."""
     evidence: Mapped[dict[str, Any]]
+    earlier: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What came from which campaign; nothing where all is the campaign's own."""
     excluded: Mapped[list[Any]]
     seed: Mapped[int]
     device: Mapped[str] = mapped_column(String(40))

@@ -58,7 +58,7 @@ class Chain:
         self.field = Field(table, ranks.interactions, generator, device)
         shape = (table.n_compounds, table.n_lines)
         self.curves = CurveHierarchy(table.cells, shape, ranks.curves, self.rng, device)
-        self.errors = WellErrors(len(table), self.rng, device)
+        self.errors = WellErrors(len(table), self.rng, device, table.noise_scale)
         self.pairs = Horseshoe.start(len(table.pairs), PAIR_UNIT, PAIR_SLAB)
         self.blocks = StudentScales.start(len(table.blocks), BLOCK_UNIT, BLOCK_DF, BLOCK_SLAB)
         entries = ranks.interactions * (ranks.interactions + 1) // 2

@@ -1,7 +1,8 @@
 """Noise of one well: it grows with the signal, and a few wells have simply failed.
 
-    y ~ (1 - share) N(f, additive^2 + (proportional f)^2)  +  share t_2(f, FAILED_SD)
+    y ~ (1 - share) N(f, s^2 (additive^2 + (proportional f)^2))  +  share t_2(f, FAILED_SD)
 
+with ``s`` the noise of the well's plate over that of a usual one, known beforehand.
 The level ``f`` inside the standard deviation is a running average of the fit that stops moving
 when the burn-in ends: a fit that could buy a smaller residual by claiming a noisier level would
 not be a better fit.
@@ -34,10 +35,18 @@ _WALK = 0.12
 
 class WellErrors:
     """State of the noise. ``sd``: ``(2,)`` additive and proportional; ``share``: of failed wells;
-    ``level``: ``(n,)`` running average of the fit."""
+    ``level``: ``(n,)`` running average of the fit. ``scale``: ``(n,)`` of the wells' plates."""
 
-    def __init__(self, n: int, rng: np.random.Generator, device: torch.device) -> None:
+    def __init__(
+        self,
+        n: int,
+        rng: np.random.Generator,
+        device: torch.device,
+        scale: FloatArray | None = None,
+    ) -> None:
         self.rng, self.device = rng, device
+        self.scale = np.ones(n) if scale is None else scale
+        self._squared_scale = torch.as_tensor(self.scale**2, dtype=torch.float64, device=device)
         self.sd = np.array([_START_SD, 0.2 * _START_SD])
         self.share = 0.0
         self.level = torch.full((n,), 0.5, dtype=torch.float64, device=device)
@@ -50,7 +59,8 @@ class WellErrors:
 
     def variance(self) -> Tensor:
         """``(n,)`` of sound wells."""
-        return float(self.sd[0]) ** 2 + float(self.sd[1]) ** 2 * self.level.square()
+        usual = float(self.sd[0]) ** 2 + float(self.sd[1]) ** 2 * self.level.square()
+        return usual * self._squared_scale
 
     def weight(self) -> Tensor:
         """``(n,)`` one over the variance of each well, failed or sound."""
@@ -65,7 +75,8 @@ class WellErrors:
         if not scales:
             return
         sound = (~self.failed).cpu().numpy()
-        self._draw_sd(squares.cpu().numpy()[sound], self.level.cpu().numpy()[sound])
+        usual = squares.cpu().numpy() / self.scale**2
+        self._draw_sd(usual[sound], self.level.cpu().numpy()[sound])
 
     def _draw_failed(self, squares: Tensor) -> None:
         share = max(self.share, SHARE_PRIOR[0] / sum(SHARE_PRIOR) * 0.1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.pharmacology.curve_fit import dose_range
+from models.pharmacology.plate_noise import well_scales
 from models.screen import ABSENT, BoolArray, FloatArray, IntArray, ScreenError, Wells
 from models.synergy.response.surface import PAIR_SLOTS
 
@@ -38,7 +39,8 @@ class DoseScale:
 class WellTable:
     """Sorted wells and what they are made of; ``k`` slots (the most compounds of any well).
 
-    Per well, ``(n,)``: ``line``, ``viability``. Per slot, ``(n, k)``: ``compound``
+    Per well, ``(n,)``: ``line``, ``viability``, ``noise_scale`` (noise of its plate over that of a
+    usual one). Per slot, ``(n, k)``: ``compound``
     (``n_compounds`` where empty), ``log_dose`` from the compound's middle (0 where empty),
     ``present``, ``cell`` (position in ``cells``, its length where empty). Per pair of slots,
     ``(n, p)``: ``pair``, ``block`` (positions, their lengths where one is empty).
@@ -50,6 +52,7 @@ class WellTable:
     n_lines: int
     line: IntArray
     viability: FloatArray
+    noise_scale: FloatArray
     compound: IntArray
     log_dose: FloatArray
     present: BoolArray
@@ -70,7 +73,7 @@ class WellTable:
         _require_inside(wells, n_compounds, n_lines)
         columns = [wells.compounds[:, k] for k in (2, 1, 0)] + [wells.cell_line]
         doses = [wells.doses_um[:, k] for k in (2, 1, 0)]
-        order = np.lexsort([wells.viability, *doses, *columns])
+        order = np.lexsort([well_scales(wells), wells.viability, *doses, *columns])
         wells = wells.select(order)
         k = int(wells.n_compounds.max(initial=1)) or 1
         present = wells.compounds[:, :k] != ABSENT
@@ -90,6 +93,7 @@ class WellTable:
             n_lines=n_lines,
             line=line,
             viability=wells.viability,
+            noise_scale=well_scales(wells),
             compound=compound,
             log_dose=log_dose,
             present=present,

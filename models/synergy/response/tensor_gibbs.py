@@ -2,8 +2,9 @@
 
 For cell line c and drug-doses i, j, with ``y`` the logit of the viability,
 
-    y = a + w0_c + v0_i + v0_j + w_c . (v1_i + v1_j) + sum_d w_cd v2_id v2_jd + e,  e ~ N(0, 1/tau)
+    y = a + w0_c + v0_i + v0_j + w_c . (v1_i + v1_j) + sum_d w_cd v2_id v2_jd + e,
 
+with ``e ~ N(0, s^2 / tau)``, ``s`` being the noise of the well's plate over that of a usual one,
 as in Tansey et al.'s BATCHIE (Nat Commun 16 (2025), 156): line factors under a multiplicative gamma
 process (Bhattacharya & Dunson, Biometrika 98 (2011), 291), drug-dose factors under horseshoes
 with one global scale a dimension. Here ``(w0, w)_c`` and ``(v0, v1, v2)_i`` are drawn jointly, all
@@ -36,13 +37,15 @@ _START = 0.1
 @dataclass(frozen=True)
 class LabelledWells:
     """Wells of drug-dose labels. ``label``: ``(n, k)``, ``n_labels`` where a slot is empty;
-    ``line``: ``(n,)``; ``logit``: ``(n,)`` without its mean."""
+    ``line``: ``(n,)``; ``logit``: ``(n,)`` without its mean; ``noise_scale``: ``(n,)`` of the
+    wells' plates, ``None`` where all are usual."""
 
     label: IntArray
     line: IntArray
     logit: FloatArray
     n_labels: int
     n_lines: int
+    noise_scale: FloatArray | None = None
 
 
 class TensorChain:
@@ -55,6 +58,8 @@ class TensorChain:
         self.wells, self.d, self.device = wells, dimensions, device
         self.rng = np.random.default_rng([seed, 2])
         self.y = self._tensor(wells.logit)
+        scale = np.ones(len(wells.logit)) if wells.noise_scale is None else wells.noise_scale
+        self.weight = self._tensor(1.0 / scale)  # of a residual in usual units
         self.label = torch.from_numpy(np.ascontiguousarray(wells.label)).to(device)
         self.line_at = torch.from_numpy(np.ascontiguousarray(wells.line)).to(device)
         self.row = _START * self._normal(wells.n_labels + 1, 1 + 2 * dimensions)
@@ -83,7 +88,7 @@ class TensorChain:
         self._draw_row_scales()
         residual = self.y - self.mean()
         shape = PRECISION_SHAPE + 0.5 * len(self.y)
-        rate = PRECISION_RATE + 0.5 * float(residual.square().sum())
+        rate = PRECISION_RATE + 0.5 * float((self.weight * residual).square().sum())
         self.tau = float(self.rng.standard_gamma(shape) / rate)
 
     def mean(self) -> Tensor:
@@ -139,7 +144,12 @@ class TensorChain:
         return self._tensor(1.0 / local + 1.0 / LOCAL_SLAB**2)
 
     def _conditional(self, colour: Colour, x: Tensor, y: Tensor, precision: Tensor) -> Tensor:
-        """Draws ``(u, p)`` of N(A^-1 tau X'y, A^-1), A = tau X'X + precision, for each unit."""
+        """Draws ``(u, p)`` of N(A^-1 tau X'y, A^-1), A = tau X'X + precision, for each unit.
+
+        Rows of X and y are divided by the scale of their wells' noise.
+        """
+        weight = self.weight[colour.well]
+        x, y = x * weight[:, None], y * weight
         bounds = list(pairwise(colour.starts))
         gram = torch.stack([x[a:b].T @ x[a:b] for a, b in bounds])
         right = torch.stack([x[a:b].T @ y[a:b] for a, b in bounds])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.bayes.diagnostics import FEWEST_DRAWS, describe_chains
+from models.pharmacology.plate_noise import well_scales
 from models.pharmacology.random_numbers import combine, normals
 from models.screen import (
     FloatArray,
@@ -142,7 +143,7 @@ def label_wells(
     """Wells that hold compounds, sorted, as labels; their mean logit, and how many viabilities
     were outside ``LOWEST`` to ``HIGHEST`` and brought to its ends."""
     keys = [wells.viability, *wells.doses_um.T[::-1], *wells.compounds.T[::-1], wells.cell_line]
-    sorted_ = wells.select(np.lexsort(keys))
+    sorted_ = wells.select(np.lexsort([well_scales(wells), *keys]))
     sorted_ = sorted_.select(sorted_.n_compounds > 0)
     treatments = Treatments.of(sorted_.compounds, sorted_.doses_um, sorted_.cell_line, *shape)
     k = int(sorted_.n_compounds.max(initial=1))
@@ -150,5 +151,6 @@ def label_wells(
     logit = np.log(inside) - np.log1p(-inside)
     centre = float(logit.mean())
     label = labels.find(treatments)[:, :k]
-    data = LabelledWells(label, treatments.cell_line, logit - centre, len(labels), shape[1])
+    line, scale = treatments.cell_line, well_scales(sorted_)
+    data = LabelledWells(label, line, logit - centre, len(labels), shape[1], scale)
     return data, centre, int((inside != sorted_.viability).sum())

@@ -17,6 +17,7 @@ from models.quality.limits import QcLimits
 from models.quality.normalise import RULES, Normalised, TimeZero, normalise, time_zero_of
 from models.quality.plate import NO_TREATMENT, PlateReadings
 from models.quality.plate import Role as Code
+from models.quality.spread import well_sd_dof
 from models.quality.verdict import LEVELS, PlateQuality, check_plate
 from models.screen import ScreenError
 from service.assays.files_in import Reading
@@ -124,6 +125,18 @@ def level_at_zero(
         level = time_zero_of(_arrays(plate, wells, readings, flagged))
         found[line] = {"level": level.level, "log_sd": level.log_sd}
     return found
+
+
+def vehicle_noise(group: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Scatter of one vehicle well on the scale of the values, and the degrees of freedom that it
+    rests on, of a group of :class:`Judged` as it was stored; nothing where the vehicles say none.
+
+    Vehicles that are equal to the last digit are a saturated reader, not a plate without noise.
+    """
+    sd, vehicles = group.get("vehicle_sd"), int(group["metrics"]["wells"]["vehicle"])
+    if sd is None or sd <= 0 or vehicles < 2:
+        return None
+    return float(sd), well_sd_dof(vehicles)
 
 
 def _groups(plate: PlateMap) -> list[tuple[str, list[Well]]]:

@@ -160,10 +160,24 @@ class PlateResultRepository(Repository[PlateResult]):
                 found.setdefault(pair, []).append(value)
         return found
 
-    def scales(self, campaign_id: str) -> set[str]:
-        """The scales that a campaign's plates were put on."""
-        statement = self.columns(PlateResult.scale).where(PlateResult.campaign_id == campaign_id)
-        return set(self.session.scalars(statement.distinct()))
+    def counting(self, campaign_id: str) -> list[Any]:
+        """(submission, barcode, groups) of the last result of each plate in each submission."""
+        statement = (
+            self.columns(PlateResult.submission_id, Plate.barcode, PlateResult.groups)
+            .join(Plate, Plate.id == PlateResult.plate_id)
+            .where(PlateResult.campaign_id == campaign_id)
+            .order_by(PlateResult.id)
+        )
+        last = {(row[0], row[1]): row for row in self.session.execute(statement)}
+        return list(last.values())
+
+    def scales(self, campaign_id: str, but: str) -> set[str]:
+        """The scales that a campaign's plates are on, but for one plate: the last result counts."""
+        statement = self.columns(PlateResult.plate_id, PlateResult.scale).where(
+            PlateResult.campaign_id == campaign_id, PlateResult.plate_id != but
+        )
+        last = {row[0]: row[1] for row in self.session.execute(statement.order_by(PlateResult.id))}
+        return set(last.values())
 
 
 class FlagRepository(Repository[WellFlag]):

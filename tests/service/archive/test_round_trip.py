@@ -57,7 +57,13 @@ def test_everything_comes_back_the_same(lab, elsewhere, kind):
     again = export(there, campaign["id"], weights=True)
     assert parts_of(again) == parts_of(content)
     empty = {part.name for part in PARTS if not rows_of(content, part.name)}
-    assert empty == {"campaign_pair", "campaign_dispensing", "field_map", "replayed_campaign"}
+    assert empty == {
+        "campaign_pair",
+        "campaign_dispensing",
+        "campaign_source",
+        "field_map",
+        "replayed_campaign",
+    }
     for path in ("", "/measurements?versions=all", "/batches", "/marks"):
         url = f"/v1/campaigns/{campaign['id']}{path}"
         assert there.get(url).json() == lab.get(url).json()

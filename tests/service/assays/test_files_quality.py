@@ -243,6 +243,33 @@ class TestNormalising:
         again = lab.ok(lab.post(f"/v1/plates/{plate['id']}/normalise", asked))
         assert again["scale"] == "growth rate"
 
+    def test_growth_rates_beside_viabilities_have_to_be_declared(self, lab, campaign):
+        """One model cannot learn from both; the campaign's first plate holds viabilities."""
+        lab.ok(send(lab, campaign, FILE, commit="auto"))
+        give_plate(lab, campaign, map_csv("P2", WELLS))
+        at_zero = {at: value / 4 for at, value in read_plate(
+            [w for w in WELLS if w.role == "vehicle"], CLEAN).items()}  # fmt: skip
+        content = envision(section("P2", VALUES), section("P2", at_zero, label="zero(2)"))
+        zero = {"barcode": "P2", "label": "zero(2)"}
+        upload = lab.ok(send(lab, campaign, content))
+        asked = {"label": "LUM(1)", "rule": "growth-rate/1", "time_zero": zero}
+        problem = lab.refused(commit(lab, upload, **asked), 422)
+        assert [error["code"] for error in problem["errors"]] == ["mixed_scales"]
+        assert "hold values of viability, this one would be of growth rate" in problem["detail"]
+        assert lab.ok(commit(lab, upload, dry_run=True, **asked, accept_mixed_scales=True))
+        done = lab.ok(commit(lab, upload, **asked, accept_mixed_scales=True))
+        assert done["state"] == "committed"
+
+    def test_the_same_plate_on_another_scale_mixes_nothing(self, lab, campaign):
+        lab.ok(send(lab, campaign, FILE, commit="auto"))
+        at_zero = {at: value / 4 for at, value in read_plate(
+            [w for w in WELLS if w.role == "vehicle"], CLEAN).items()}  # fmt: skip
+        content = envision(section("P1", VALUES), section("P1", at_zero, label="zero(2)"))
+        upload = lab.ok(send(lab, campaign, content))
+        zero = {"barcode": "P1", "label": "zero(2)"}
+        asked = {"label": "LUM(1)", "rule": "growth-rate/1", "replace_earlier": True}
+        assert lab.ok(commit(lab, upload, **asked, time_zero=zero))["state"] == "committed"
+
     def test_of_a_plate_that_nobody_read(self, lab, campaign):
         (found,) = lab.every("/v1/plates", barcode="P1")
         path = f"/v1/plates/{found['id']}/normalise"

@@ -41,6 +41,8 @@ GIVEN: dict[str, Any] = {
     "reason": "because", "filename": "run.csv", "table": b"barcode,well\n",
     "batch": "bat_1", "barcode": "P1", "label": "LUM", "rule": "plate-effect/1",
     "accept_flags": True, "commit": "auto", "state": "parsed", "asked": {"barcode": "P1"},
+    "holds": "responses", "kind": "log_ratio", "name": "Set", "treatment_column": "guide",
+    "batch_column": "lane", "joined_by": "+", "seed": 7,
     "wells": ["B3"], "limits": {"edge": {"warn": 0.1, "fail": None}},
 }  # fmt: skip
 # What they are called with where the same name means something else.
@@ -59,7 +61,7 @@ PREFIXES = {
     "compound_id": "cmp", "cell_line_id": "cel", "campaign_id": "cam", "submission_id": "smn",
     "measurement_id": "mea", "model_id": "mdl", "prediction_id": "prd", "job_id": "job",
     "recommendation_id": "rec", "batch_id": "bat", "webhook_id": "whk",
-    "plate_id": "plt", "upload_id": "upl", "flag_id": "flg",
+    "plate_id": "plt", "upload_id": "upl", "flag_id": "flg", "dataset_id": "dst", "fit_id": "dsf",
 }  # fmt: skip
 OUR_OWN = {"wait", "result"}
 

@@ -52,8 +52,9 @@ def test_the_guide_is_run_as_it_stands(server: LiveServer) -> None:
     assert [line.split()[0] for line in lines[:3]] == ["1", "2", "3"]
     assert lines[3] == "running 2"
     for word in ("submission.stored", "recommendation.ready", "batch.accepted", "batch.changed"):
-        assert word in lines[4]
-    assert "missing" in lines[5]
+        assert word in lines[5]
+    assert lines[4] == "[('Autumn', 0), ('Notebook', 2)]"
+    assert "missing" in lines[6]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -206,8 +206,8 @@ def test_a_screen_reveals_what_it_is_asked_for(lab, campaign):
     """The blocks that are shown score as they do in the whole; nothing else is shown."""
     with lab.parts.database.reading() as session:
         unit = Unit(session, Principal.of_job(lab.workspace_id, "job_x"), lab.parts)
-        screen = read_snapshot(unit, campaign["id"]).screen
-    past = past_campaign(screen, "bliss_mean")
+        snapshot = read_snapshot(unit, campaign["id"])
+    past, screen = past_campaign(snapshot, "bliss_mean"), snapshot.screen
     rows = np.array([3, 17, 31])
     shown = measure_blocks(past.reveal(rows), "bliss_mean")
     n = len(screen.compounds)
