@@ -159,6 +159,7 @@ class BnnGaussian:
     """The model; registered in :data:`models.synergy.registry.MODELS`."""
 
     name = NAME
+    reads_modules = True
 
     def fit(
         self,

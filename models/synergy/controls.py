@@ -50,6 +50,7 @@ def _shuffled(features: Features, rng: np.random.Generator) -> Features:
             has_features=lines.has_features[other_line],
         ),
         _taken(features.curves, other),
+        modules=tuple(module.select(other) for module in features.modules),
     )
 
 

@@ -11,7 +11,9 @@ import numpy as np
 from models.bayes.forecast import mark, noise_ceiling, number, score_forecast, score_marks
 from models.bayes.predictive import Noise, probability_below
 from models.bayes.recalibration import describe_recalibration
+from models.pharmacology.plate_noise import describe_plates
 from models.screen import (
+    BoolArray,
     Candidates,
     FloatArray,
     IntArray,
@@ -49,6 +51,7 @@ def measure_evidence(
     draws: int = 128,
     device: str = "cpu",
     hit_threshold: float | None = None,
+    judged: BoolArray | None = None,
     on_progress: ProgressCallback = no_progress,
     should_stop: StopCallback = never_stop,
 ) -> Evidence:
@@ -61,12 +64,17 @@ def measure_evidence(
     intervals on these blocks would take (nothing is applied), null for few blocks;
     ``hit_forecast``: null without a ``hit_threshold``, else that ``threshold`` and, for each
     held-out block in the order of the keys, the ``chance`` that its measurement exceeds it and
-    whether it does (``hit``, 0 or 1); ``seconds``.
+    whether it does (``hit``, 0 or 1); ``seconds``; ``plates``, where their controls are known:
+    see :func:`models.pharmacology.plate_noise.describe_plates`.
     A number that so few blocks cannot give is null.
+    ``judged`` ``(m,)``: blocks among which a fifth is held out, ``None`` for all; the fit sees the
+    others whole.
     """
     started = time.perf_counter()
+    if judged is not None:
+        judged = judged[training.blocks.order(len(training.features.compounds))]
     training = training.sorted()
-    kept, left_out = split_rows(len(training.blocks), seed)
+    kept, left_out = split_rows(len(training.blocks), seed, judged)
     held_out, train = training.blocks.select(left_out), training.select(kept)
     posterior = model.fit(
         train,
@@ -88,12 +96,9 @@ def measure_evidence(
         "noise_ceiling": {"pearson": noise_ceiling(held_out.score, held_out.noise_sd)},
         "convergence": posterior.diagnostics(),
         "recalibration": describe_recalibration(functions, held_out.score, noise, marks),
-        "hit_forecast": (
-            None
-            if hit_threshold is None
-            else _hit_forecast(functions, noise, held_out.score, hit_threshold)
-        ),
+        "hit_forecast": _hit_forecast(functions, noise, held_out.score, hit_threshold),
         "seconds": round(time.perf_counter() - started, 3),
+        **_plates(training),
     }
     return Evidence(report, posterior.schedule, marks.log_density)
 
@@ -126,9 +131,17 @@ def forecast_blocks(
     return functions, Noise(np.maximum(own, 1e-6), posterior.noise_df)
 
 
+def _plates(training: Training) -> dict[str, Any]:
+    """What is known of the plates, nothing where that is nothing."""
+    said = None if training.wells is None else describe_plates(training.wells)
+    return {} if said is None else {"plates": said}
+
+
 def _hit_forecast(
-    functions: FloatArray, noise: Noise, score: FloatArray, threshold: float
-) -> dict[str, Any]:
+    functions: FloatArray, noise: Noise, score: FloatArray, threshold: float | None
+) -> dict[str, Any] | None:
+    if threshold is None:
+        return None
     chance = 1.0 - probability_below(functions, threshold, noise)
     return {
         "threshold": threshold,
@@ -137,11 +150,19 @@ def _hit_forecast(
     }
 
 
-def split_rows(n: int, seed: int) -> tuple[IntArray, IntArray]:
-    """Positions of the training four fifths and of the held-out fifth of ``n`` sorted blocks."""
+def split_rows(
+    n: int, seed: int, judged: BoolArray | None = None, fold: int = 0
+) -> tuple[IntArray, IntArray]:
+    """Positions of the training four fifths and of the held-out fifth of ``n`` sorted blocks, or
+    of a fifth of those that are ``judged`` and of all others. Each ``fold`` has its own fifth."""
     order = np.random.default_rng([seed, n]).permutation(n)
+    if judged is not None:
+        order = np.concatenate([order[judged[order]], order[~judged[order]]])
+        n = int(judged.sum())
     count = max(1, round(HELD_OUT_SHARE * n))
-    return np.sort(order[count:]), np.sort(order[:count])
+    first = fold * count
+    rest = np.concatenate([order[:first], order[first + count :]])
+    return np.sort(rest), np.sort(order[first : first + count])
 
 
 def baseline_predictions(

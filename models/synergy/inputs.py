@@ -9,7 +9,7 @@ The rotation sees inputs of the screen's own tables only, never a score.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -29,9 +29,11 @@ from models.screen import (
     ScreenError,
     Wells,
 )
+from models.synergy.modules import Module
 
 FINGERPRINT_DIRECTIONS = 64
 CELL_LINE_DIRECTIONS = 16
+MODULE_DIRECTIONS = 16
 CURVE_LIMIT = 3.0
 """Standardised curve features are held within this many standard deviations."""
 
@@ -73,8 +75,11 @@ class ScoredBlocks:
     def sorted_from(cls, data: Observations, n_compounds: int) -> ScoredBlocks:
         """The same blocks in the order of their keys, so that row order changes nothing."""
         whole = cls(data.candidates, data.score, data.noise_sd)
-        keys = data.candidates.keys(n_compounds)
-        return whole.select(np.lexsort((whole.score, keys)))
+        return whole.select(whole.order(n_compounds))
+
+    def order(self, n_compounds: int) -> IntArray:
+        """``(m,)`` rows in the order of their keys."""
+        return np.lexsort((self.score, self.candidates.keys(n_compounds)))
 
     def select(self, rows: np.ndarray) -> ScoredBlocks:
         """The blocks at ``rows`` (mask or indices)."""
@@ -88,18 +93,28 @@ class Features:
     NaN in ``curves`` is a missing value and reads as the average curve. ``responses``:
     ``(n_compounds, n_cell_lines, q)`` of :func:`models.pharmacology.single_agents.
     single_agent_responses` or ``None``. Targets of compounds are in ``compounds.targets``.
+    ``modules``: what other data say, by different names.
     """
 
     compounds: CompoundTable
     cell_lines: CellLineTable
     curves: FloatArray | None = None
     responses: FloatArray | None = None
+    modules: tuple[Module, ...] = ()
 
     def __post_init__(self) -> None:
         expected = (len(self.compounds), len(self.cell_lines))
         for name, table in (("curves", self.curves), ("responses", self.responses)):
             if table is not None and table.shape[:2] != expected:
                 raise ScreenError(f"{name} have shape {table.shape}, expected {expected} first")
+        for module in self.modules:
+            if len(module.compounds) != len(self.compounds):
+                raise ScreenError(
+                    f"module {module.name!r} is of {len(module.compounds)} compounds, the screen "
+                    f"of {len(self.compounds)}"
+                )
+        if len({module.name for module in self.modules}) < len(self.modules):
+            raise ScreenError("two modules have the same name; give each its own")
 
 
 @dataclass(frozen=True)
@@ -157,7 +172,8 @@ class Training:
 @dataclass(frozen=True)
 class InputTables:
     """Inputs as float32 tensors: ``compounds`` ``(n, p)``, ``cell_lines`` ``(l, q)`` with rows of
-    unit mean square length, ``curves`` ``(n * l, k)`` standardised."""
+    unit mean square length, ``curves`` ``(n * l, k)`` standardised. The last columns of
+    ``compounds`` are modules, rows of each as long as its skill says."""
 
     compounds: Tensor
     cell_lines: Tensor
@@ -174,7 +190,17 @@ class InputTables:
             reduced(lines, features.cell_lines.has_features, CELL_LINE_DIRECTIONS),
             curves,
         )
-        return cls(*(torch.tensor(t, dtype=torch.float32, device=device) for t in tables))
+        tensors = (torch.tensor(t, dtype=torch.float32, device=device) for t in tables)
+        return cls(*tensors).with_modules(features.modules)
+
+    def with_modules(self, modules: tuple[Module, ...]) -> InputTables:
+        """The same with the compounds' columns of modules that have any skill."""
+        more = [one.skill * module_coordinates(one) for one in modules if one.skill > 0]
+        if not more:
+            return self
+        columns = torch.tensor(np.concatenate(more, axis=1), dtype=torch.float32)
+        wider = torch.cat([self.compounds, columns.to(self.compounds.device)], dim=1)
+        return replace(self, compounds=wider)
 
     @property
     def n_compounds(self) -> int:
@@ -183,6 +209,13 @@ class InputTables:
     @property
     def n_cell_lines(self) -> int:
         return len(self.cell_lines)
+
+
+def module_coordinates(module: Module) -> FloatArray:
+    """``(n, d)`` compounds in the main directions of a module's standardised numbers; 0 for
+    compounds of which it says nothing."""
+    table = module.standardised_compounds()
+    return reduced(table, module.known_compounds, MODULE_DIRECTIONS)
 
 
 def reduced(table: FloatArray, known: BoolArray, most: int) -> FloatArray:

@@ -101,6 +101,11 @@ class Recalibrated:
         """The inner name with the suffix."""
         return self.inner.name + SUFFIX
 
+    @property
+    def reads_modules(self) -> bool:
+        """Whether the inner model does."""
+        return bool(getattr(self.inner, "reads_modules", False))
+
     def fit(
         self,
         training: Training,

@@ -160,6 +160,7 @@ class Stacked:
         if NAME in components:
             raise ScreenError("a stack cannot hold itself")
         self.components = dict(components)
+        self.reads_modules = any(getattr(m, "reads_modules", False) for m in components.values())
 
     def fit(
         self,

@@ -18,6 +18,7 @@ responses),
         + plates              [I(a, c) G(b, d) + G(a, c) I(b, d) + ...] (1 or I(l, m)),
                               G = groups of compounds pipetted together (:mod:`.layout`)
         + curve errors        d d',  d = how far Bliss would move if single wells replaced curves
+        + modules             what other data say of compounds and pairs (:mod:`.module_terms`)
 
 Swapping the compounds of a block exchanges two terms of a sum: the value does not change. Every
 weight and length scale is learned by marginal likelihood. Sources: Rasmussen & Williams (2006)
@@ -28,7 +29,7 @@ kernel: Ralaivola et al. 2005).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -36,6 +37,9 @@ from torch import Tensor, nn
 
 from models.pharmacology.single_agents import POSITIONS
 from models.screen import BoolArray, Candidates, FloatArray
+from models.synergy.gaussian_process import module_terms
+from models.synergy.gaussian_process.indexing import gather, pick_columns, symmetric_product
+from models.synergy.gaussian_process.module_terms import ModuleTables
 from models.synergy.inputs import Features
 
 COMPOUND_KERNELS = ("one", "identity", "fingerprint", "target", "profile")
@@ -76,7 +80,7 @@ class Tables:
     ``COMPOUND_KERNELS`` and ``LINE_KERNELS``. ``responses``: ``(n * l, f)`` standardised
     single-agent features of each cell. ``level``, ``departure``: ``(n * l,)`` mean fitted
     viability and mean departure from it. ``groups``: ``(n, n)`` from
-    :func:`models.synergy.gaussian_process.layout.compound_groups`.
+    :func:`models.synergy.gaussian_process.layout.compound_groups`. ``modules``: those with skill.
     """
 
     compounds: Tensor
@@ -85,6 +89,7 @@ class Tables:
     level: Tensor
     departure: Tensor
     groups: Tensor
+    modules: tuple[ModuleTables, ...] = field(default=(), kw_only=True)
 
     @classmethod
     def of(cls, features: Features, groups: FloatArray, device: torch.device) -> Tables:
@@ -104,7 +109,9 @@ class Tables:
             mean[:, 1],
             groups,
         )
-        return cls(*(torch.tensor(v, dtype=torch.float32, device=device) for v in values))
+        tensors = (torch.tensor(v, dtype=torch.float32, device=device) for v in values)
+        used = (module for module in features.modules if module.skill > 0)
+        return cls(*tensors, modules=tuple(ModuleTables.of(module, device) for module in used))
 
     @property
     def n_cell_lines(self) -> int:
@@ -147,6 +154,7 @@ class Kernel(nn.Module):
     """Weights (logarithms) and length scales; calling it gives the covariance matrix."""
 
     line_spare: Tensor
+    log_modules: Tensor | None
 
     def __init__(self, tables: Tables, generator: torch.Generator) -> None:
         super().__init__()
@@ -166,6 +174,8 @@ class Kernel(nn.Module):
         start = FACTOR_START * torch.randn(lines, RANK, generator=generator)
         self.line_factors = nn.Parameter(start.to(tables.lines.device))
         self.register_buffer("line_spare", torch.zeros(lines))
+        modules = module_terms.start(len(tables.modules))
+        self.register_parameter("log_modules", nn.Parameter(modules) if len(modules) else None)
 
     def __call__(self, first: Rows, second: Rows, tables: Tables) -> Tensor:
         """See :meth:`forward`."""
@@ -178,19 +188,23 @@ class Kernel(nn.Module):
         columns, at_c, at_d = _cells(second)
         additive, response = self._cell_matrices(rows, columns, tables)
         lines = mixture(self.log_line, tables.lines)
-        total = _gather(lines, first.line, second.line)
+        total = gather(lines, first.line, second.line)
         sums = additive[at_a] + additive[at_b]
-        total = total + (_columns(sums, at_c) + _columns(sums, at_d))
+        total = total + (pick_columns(sums, at_c) + pick_columns(sums, at_d))
         total = total + torch.exp(self.log_shift) * _shared_shift(first, second, tables)
         left, right = response[at_a], response[at_b]
-        total = total + _symmetric_product(left, right, at_c, at_d)
+        total = total + symmetric_product(left, right, at_c, at_d)
         pairs = mixture(self.log_pair, tables.compounds[1:])
-        products = _symmetric_product(pairs[first.a], pairs[first.b], second.a, second.b)
+        products = symmetric_product(pairs[first.a], pairs[first.b], second.a, second.b)
         over_lines = self.pair_lines(tables)
-        total = total + products * _gather(over_lines, first.line, second.line)
+        total = total + products * gather(over_lines, first.line, second.line)
         total = total + self._layout(first, second, tables)
         shift = torch.outer(bliss_shift(first, tables), bliss_shift(second, tables))
-        return total + torch.exp(self.log_curve) * shift
+        total = total + torch.exp(self.log_curve) * shift
+        if self.log_modules is not None:
+            for module, weight in zip(tables.modules, self.log_modules, strict=True):
+                total = total + module_terms.covariance(module, weight, tables.lines, first, second)
+        return total
 
     def pair_lines(self, tables: Tables) -> Tensor:
         """``(l, l)`` H': fixed kernels and learned factors; an unmeasured line is like no other."""
@@ -213,7 +227,7 @@ class Kernel(nn.Module):
     def _layout(self, first: Rows, second: Rows, tables: Tables) -> Tensor:
         """Blocks that share a compound, a group of partners and a line: probably a plate."""
         plates = mixed_product(tables.compounds[1], tables.groups, first, second)
-        return plates * _gather(self.layout_lines(tables), first.line, second.line)
+        return plates * gather(self.layout_lines(tables), first.line, second.line)
 
     def _cell_matrices(
         self, rows: Tensor, columns: Tensor, tables: Tables
@@ -288,26 +302,12 @@ def _cells(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
     return cells, where[0], where[1]
 
 
-def _columns(matrix: Tensor, index: Tensor) -> Tensor:
-    return matrix.index_select(1, index)
-
-
-def _gather(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    return matrix.index_select(0, rows).index_select(1, columns)
-
-
-def _symmetric_product(left: Tensor, right: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """``left[:, c] * right[:, d] + left[:, d] * right[:, c]``."""
-    straight = _columns(left, c) * _columns(right, d)
-    return straight + _columns(left, d) * _columns(right, c)
-
-
 def mixed_product(same: Tensor, group: Tensor, first: Rows, second: Rows) -> Tensor:
     """Both factors in both roles over both pairings: symmetric in either block's compounds."""
     total = torch.zeros(())
     for one, other in ((same, group), (group, same)):
         left, right = one[first.a], other[first.b]
-        total = total + _symmetric_product(left, right, second.a, second.b)
+        total = total + symmetric_product(left, right, second.a, second.b)
     return total
 
 

@@ -9,6 +9,7 @@ so the covariance over draws is the kernel exactly, and the law Gaussian up to `
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from models.synergy.gaussian_process.kernel import (
     left_over,
     mixture,
 )
+from models.synergy.gaussian_process.module_terms import line_kernels
 
 FEATURES = 32
 DRAWS_AT_ONCE = 16
@@ -52,6 +54,7 @@ class PriorDraws:
         self._response = tuple(torch.cat([p[1][k] for p in parts], dim=1) for k in (0, 1))
         self._pair = self._pairs(kernel)
         self._plate = self._plates(kernel)
+        self._modules = self._modules_of(kernel)
 
     @torch.no_grad()
     def __call__(self, rows: Rows) -> Tensor:
@@ -72,6 +75,11 @@ class PriorDraws:
         total = _HALF * _crossed(left, right, rows.cell_a, rows.cell_b, None)
         for (left, right, lines), scale in ((self._pair, _HALF), (self._plate, 1.0)):
             total = total + scale * _crossed(left, right, rows.a, rows.b, lines[line])
+        for one in self._modules:
+            left, right, lines = one.product
+            total = total + _HALF * _crossed(left, right, rows.a, rows.b, lines[line])
+            total = total + (one.sums[line][rows.a] + one.sums[line][rows.b])
+            total = total + one.pairs[rows.a, rows.b] @ one.slopes[line]
         return total
 
     def _cells(self, kernel: Kernel, n: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -117,6 +125,23 @@ class PriorDraws:
         lines = kernel.layout_lines(self.tables)
         return self._product(self.tables.compounds[1], self.tables.groups, lines)
 
+    def _modules_of(self, kernel: Kernel) -> list[_ModuleDraws]:
+        found: list[_ModuleDraws] = []
+        tables = self.tables
+        if kernel.log_modules is None:
+            return found
+        for module, weight in zip(tables.modules, kernel.log_modules, strict=True):
+            sums, product, slopes = line_kernels(weight, module.skill, tables.lines)
+            lines, n = tables.n_cell_lines, self.n
+            z = self._normal(lines, tables.n_compounds * n)
+            alone = (_root(sums) @ z).reshape(lines, tables.n_compounds, n)
+            alone = _root(module.compounds) @ alone
+            slope = self._normal(lines, module.pairs.shape[2] * n)
+            slope = (_root(slopes) @ slope).reshape(lines, module.pairs.shape[2], n)
+            both = self._product(module.compounds, module.compounds, product)
+            found.append(_ModuleDraws(alone, both, module.pairs, slope))
+        return found
+
     def _product(self, left: Tensor, right: Tensor, lines: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         drawn = (self._of(kernel, self.n * FEATURES) for kernel in (left, right, lines))
         first, second, line = (d.T.reshape(-1, self.n, FEATURES).contiguous() for d in drawn)
@@ -131,6 +156,17 @@ class PriorDraws:
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(shape, generator=self._generator).to(self._device)
+
+
+@dataclass(frozen=True)
+class _ModuleDraws:
+    """Of one module: ``sums`` ``(l, compounds, n)``, the factors of its product, and ``slopes``
+    ``(l, q, n)`` for the numbers of ``pairs``."""
+
+    sums: Tensor
+    product: tuple[Tensor, Tensor, Tensor]
+    pairs: Tensor
+    slopes: Tensor
 
 
 _HALF = math.sqrt(0.5)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ from models.synergy.gaussian_process.failures import Failures, untreated_gap
 from models.synergy.gaussian_process.kernel import Kernel, Rows, Tables
 from models.synergy.gaussian_process.layout import block_means, compound_groups
 from models.synergy.gaussian_process.learning import Learned, Standardised, learn
+from models.synergy.gaussian_process.module_terms import ModuleTables, describe
 from models.synergy.gaussian_process.prior_draws import PriorDraws
 from models.synergy.gaussian_process.solving import CHUNK, Solver, exact_or_inducing
 from models.synergy.gaussian_process.tails import PROBES, Tails, learn_tails
@@ -157,7 +158,13 @@ class GpPosterior:
             "left_out_judged": self.tails.judged,
             "failed_blocks": int((~self.failures.usable).sum()),
             "inference": "exact" if self._solved().is_exact else "inducing blocks",
+            **self._modules(),
         }
+
+    def _modules(self) -> dict[str, Any]:
+        """What the modules came to weigh; nothing where there are none."""
+        found = describe(self.tables.modules, self.learned.kernel.log_modules)
+        return {"modules": found} if found else {}
 
     def _rows(self, candidates: Candidates) -> Rows:
         n, lines = self.tables.n_compounds, self.tables.n_cell_lines
@@ -210,6 +217,7 @@ class GpPairs:
     def __init__(self, *, plain: bool = False) -> None:
         self.plain = plain
         self.name = PLAIN_NAME if plain else NAME
+        self.reads_modules = not plain
 
     def fit(
         self,
@@ -228,6 +236,8 @@ class GpPairs:
         :class:`models.synergy.training.NonFiniteLossError`.
         """
         training = training.sorted()
+        if self.plain:
+            training = replace(training, features=replace(training.features, modules=()))
         blocks = training.blocks
         require_rows(len(blocks), MIN_ROWS)
         groups = np.eye(len(training.features.compounds)) if self.plain else _groups(training)
@@ -253,7 +263,11 @@ class GpPairs:
     def save(self, posterior: GpPosterior) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors for safetensors and metadata for JSON; :meth:`load` gives the same draws."""
         tensors = {f"kernel.{k}": v for k, v in posterior.learned.kernel.state_dict().items()}
-        tensors |= {f"tables.{f.name}": getattr(posterior.tables, f.name) for f in _fields(Tables)}
+        tables, modules = posterior.tables, posterior.tables.modules
+        tensors |= {f"tables.{name}": getattr(tables, name) for name in _TABLES}
+        for row, module in enumerate(modules):
+            tensors[f"modules.{row}.compounds"] = module.compounds
+            tensors[f"modules.{row}.pairs"] = module.pairs
         tensors |= {f"rows.{f.name}": getattr(posterior.training, f.name) for f in _fields(Rows)}
         tensors |= {
             "target": posterior.target,
@@ -270,6 +284,8 @@ class GpPairs:
             "failed_base": posterior.failures.base,
             "steps": posterior.schedule.steps,
         }
+        if modules:
+            metadata["modules"] = [{"name": one.name, "skill": one.skill} for one in modules]
         return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata
 
     def load(
@@ -280,7 +296,16 @@ class GpPairs:
             found = f"{metadata.get('model')} version {metadata.get('version')}"
             raise ScreenError(f"cannot load {found} as {self.name} version {VERSION}")
         on = {key: value.to(device) for key, value in tensors.items()}
-        tables = Tables(*(on[f"tables.{f.name}"] for f in _fields(Tables)))
+        modules = tuple(
+            ModuleTables(
+                said["name"],
+                said["skill"],
+                on[f"modules.{row}.compounds"],
+                on[f"modules.{row}.pairs"],
+            )
+            for row, said in enumerate(metadata.get("modules", ()))
+        )
+        tables = Tables(**{name: on[f"tables.{name}"] for name in _TABLES}, modules=modules)
         kernel = Kernel(tables, torch.Generator().manual_seed(0))
         prefix = "kernel."
         kernel.load_state_dict(
@@ -306,6 +331,10 @@ class GpPairs:
 
 def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(cls)
+
+
+_TABLES = tuple(field.name for field in _fields(Tables) if field.name != "modules")
+"""The tensors among the tables."""
 
 
 def _earlier(schedule: Schedule | None, tables: Tables) -> Learned | None:

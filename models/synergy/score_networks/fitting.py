@@ -46,6 +46,7 @@ class Start:
     scaling: Scaling
     log_noise: Tensor
     log_df: Tensor
+    has_modules: bool = False
 
     @classmethod
     def of(cls, posterior: NetworkPosterior) -> Start:
@@ -58,6 +59,7 @@ class Start:
             posterior.scaling,
             module.log_noise.detach().cpu(),
             module.log_df.detach().cpu(),
+            posterior.tables.compounds.shape[1] > posterior.basis.fingerprints.directions.shape[1],
         )
 
 
@@ -80,9 +82,8 @@ class Fit:
         """The posterior; see :meth:`models.synergy.score_networks.model.ScoreNetwork.fit`."""
         blocks = self.training.blocks
         require_rows(len(blocks), MIN_ROWS)
-        features = self.training.features
-        basis = Basis.of(features) if self.start is None else self.start.basis
-        tables = basis.tables(features, torch.device(self.device))
+        basis = Basis.of(self.training.features) if self.start is None else self.start.basis
+        tables = self._tables(basis)
         held_out = round(HELD_OUT_SHARE * len(blocks))
         if schedule is None and held_out < MIN_HELD_OUT:
             schedule = schedule_for(len(blocks), self.form)
@@ -100,6 +101,20 @@ class Fit:
         else:
             chosen = Schedule(*(int(value) for value in state["stage"][1:]))
         return self._train(basis, tables, None, chosen, identity, state, refitting=True)
+
+    def _tables(self, basis: Basis) -> InputTables:
+        """Inputs of the screen, modules behind those of the basis."""
+        features = self.training.features
+        tables = basis.tables(features, torch.device(self.device))
+        if self.design.merge == "plain":
+            return tables
+        if self.start is None:
+            return tables.with_modules(features.modules)
+        if self.start.has_modules or any(module.skill > 0 for module in features.modules):
+            raise ScreenError(
+                f"{self.name} cannot take modules from one screen to another; fit both without"
+            )
+        return tables
 
     def _train(
         self,

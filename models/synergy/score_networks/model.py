@@ -67,6 +67,11 @@ class ScoreNetwork:
         """Of the model in the registry."""
         return self._name
 
+    @property
+    def reads_modules(self) -> bool:
+        """Whether modules are among the inputs: the plain reference has no numbers of compounds."""
+        return self.design.merge != "plain"
+
     def fit(
         self,
         training: Training,

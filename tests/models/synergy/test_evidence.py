@@ -107,3 +107,22 @@ def test_chances_of_held_out_hits_are_kept() -> None:
     assert {k: v for k, v in other.items() if k not in ignored} == {
         k: v for k, v in report.items() if k not in ignored
     }
+
+
+def test_only_what_is_judged_is_held_out() -> None:
+    """A fifth of the judged ones; the fit sees all others whole, and rows may come in any order."""
+    judged = np.zeros(50, bool)
+    judged[10:30] = True
+    kept, left_out = split_rows(50, 1, judged)
+    assert len(left_out) == 4
+    assert judged[left_out].all()
+    assert sorted([*kept, *left_out]) == list(range(50))
+    assert np.array_equal(split_rows(50, 1, np.ones(50, bool))[1], split_rows(50, 1)[1])
+    training = linear_training()
+    rows = np.arange(len(training.blocks)) % 3 == 0
+    found = measure_evidence(Ridge(), training, seed=3, judged=rows)
+    assert (found.report["n_train"], found.report["n_held_out"]) == (168, 12)
+    order = np.random.default_rng(0).permutation(len(rows))
+    shuffled = Training(training.blocks.select(order), training.features, training.wells)
+    again = measure_evidence(Ridge(), shuffled, seed=3, judged=rows[order])
+    assert np.array_equal(again.log_density, found.log_density)
