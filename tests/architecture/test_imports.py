@@ -26,6 +26,14 @@ HTTP = [
 TENSORS = ["models.*", "service.learning.*", "service.batches.pool", "service.batches.recommending"]
 
 # Package -> the modules that may import it. A name that ends in .* means everything below.
+DATASETS = [
+    "service.datasets.learning.*",
+    "service.datasets.reading.*",
+    "service.datasets.fitting",
+    "service.datasets.storage",
+    "service.datasets.summary",
+]
+"""Tables of responses and time courses; workers alone import these."""
 ONLY = {
     "dbos": ["service.kit.jobs.engine"],
     "rdkit": ["models.chemistry.*"],
@@ -37,16 +45,20 @@ ONLY = {
     "jinja2": ["service.web.*"],
     "matplotlib": ["service.learning.replay_plot"],
     "httpx2": ["service.demo.*", "service.client.*"],
-    "torch": ["models.*", "service.learning.*", "service.kit.devices"],
-    "numpy": [*TENSORS, "service.demo.*", "service.assays.uploads.judging"],
+    "torch": ["models.*", "service.learning.*", "service.kit.devices", DATASETS[0]],
+    "torchdiffeq": ["models.dynamics.*"],
+    "anndata": ["service.datasets.reading.anndata_file"],
+    "numpy": [*TENSORS, *DATASETS, "service.demo.*", "service.assays.uploads.judging"],
     "scipy": ["models.*", "service.demo.*"],
     "models.rounds": TENSORS,
-    "models.screen": [*TENSORS, "service.demo.*", "service.assays.uploads.judging"],
+    "models.screen": [*TENSORS, *DATASETS, "service.demo.*", "service.assays.uploads.judging"],
     "models.quality": ["models.*", "service.assays.uploads.judging"],
     "models.synergy": ["models.*", "service.learning.*"],
     "models.acquisition": ["models.*", "service.batches.recommending"],
     "models.bayes": ["models.*", "service.learning.*"],
-    "safetensors": ["models.*", "service.learning.*"],
+    "models.perturbation": ["models.*", *DATASETS],
+    "models.dynamics": ["models.*", *DATASETS],
+    "safetensors": ["models.*", "service.learning.*", *DATASETS],
     "pyarrow": ["service.batches.documents", "service.assays.files_in.parquet"],
     "python_calamine": ["service.assays.files_in.workbook"],
     "pickle": [],
@@ -80,15 +92,16 @@ def test_the_contracts_of_import_linter_are_kept(capsys: pytest.CaptureFixture[s
 
 
 def test_models_run_on_a_bare_gpu_machine() -> None:
-    """House rule 1: all of models/ but the chemistry imports with torch, numpy, scipy and
-    safetensors alone, so that benchmarks need nothing else."""
+    """House rule 1: all of models/ but the chemistry imports with torch, torchdiffeq, numpy, scipy
+    and safetensors alone, so that benchmarks need nothing else."""
     names = [s.name for s in sources("models") if s.room != "models.chemistry"]
     _run(f"""
         import sys
         from importlib.metadata import packages_distributions, requires
         import re
 
-        wanted, allowed = ["torch", "numpy", "scipy", "safetensors"], set()
+        wanted = ["torch", "torchdiffeq", "numpy", "scipy", "safetensors"]
+        allowed = set()
         while wanted:
             name = wanted.pop()
             if name not in allowed:

@@ -17,6 +17,9 @@ from service.batches.tables import ITEM_STATUSES
 from service.batches.tables import STATUSES as BATCH_STATUSES
 from service.campaigns import schemas as campaigns
 from service.campaigns.tables import STATUSES as CAMPAIGN_STATUSES
+from service.datasets import schemas as datasets
+from service.datasets.tables import HOLDS, KINDS
+from service.datasets.tables import STATES as DATASET_STATES
 from service.kit.auth import scopes
 from service.kit.auth.schemas import ScopeName
 from service.kit.jobs.schemas import Status as JobStatus
@@ -32,6 +35,9 @@ PAIRS = {
     "campaign statuses": (get_args(campaigns.Status), CAMPAIGN_STATUSES),
     "item statuses": (get_args(BatchItemOut.model_fields["status"].annotation), ITEM_STATUSES),
     "job statuses": (get_args(JobStatus), UNFINISHED + FINISHED),
+    "what data sets hold": (get_args(datasets.Holds), HOLDS),
+    "kinds of values": (get_args(datasets.ValueKind), KINDS),
+    "states of data sets": (get_args(datasets.State), DATASET_STATES),
     "scopes": (get_args(ScopeName), scopes.DESCRIPTIONS),
 }
 

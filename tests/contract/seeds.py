@@ -13,6 +13,7 @@ import httpx2
 from service.archive.tables import Archive
 from service.batches.documents import NUMBERS, parquet_of
 from service.batches.tables import Recommendation
+from service.datasets.tables import DatasetFit
 from service.kit.artifacts import ArtifactStore
 from service.kit.auth.tables import ApiKey
 from service.kit.database import Database, dump_json, utcnow
@@ -105,8 +106,10 @@ class Seeder:
         prediction = _prediction(owned, jobs[1].id, model.id)
         replay = replayed_campaign(owned, jobs[0].id)
         archive = _archive(owned, jobs[0].id, self.artifacts.put(b"PK", "zip"))
+        dataset_id = self._dataset()
+        fit = dataset_fit(workspace, dataset_id, jobs[0].id, self._put_json({"readouts": []}))
         with self.database.writing() as session:
-            for row in (*jobs, model, recommendation, prediction, replay, archive):
+            for row in (*jobs, model, recommendation, prediction, replay, archive, fit):
                 session.add(row)
                 session.flush()
         return {
@@ -116,7 +119,16 @@ class Seeder:
             "prediction_id": [prediction.id],
             "replay_id": [replay.id],
             "archive_id": [archive.id],
+            "dataset_id": [dataset_id],
+            "fit_id": [fit.id],
         }
+
+    def _dataset(self) -> str:
+        table = b"treatment,ERK\nDMSO,0\nImatinib 1 uM,-1\n"
+        asked = {"holds": "responses", "kind": "log_ratio"}
+        response = self.http.post("/v1/datasets", content=table, params=asked)
+        response.raise_for_status()
+        return str(response.json()["id"])
 
     def _accepted(self, campaign_id: str, recommendation_id: str) -> Known:
         path = f"/v1/campaigns/{campaign_id}/batches"
@@ -363,3 +375,23 @@ def _candidate(row: int, names: Known) -> dict[str, Any]:
         "nearest_measured": None,
         "reason": "written by hand",
     }
+
+
+def dataset_fit(workspace: str, dataset_id: str, job_id: str, results: str) -> DatasetFit:
+    """What a worker may have learned from a data set."""
+    return DatasetFit(
+        id=new_id("dsf"),
+        workspace_id=workspace,
+        dataset_id=dataset_id,
+        job_id=job_id,
+        model="additive",
+        skill=0.0,
+        report={"models": []},
+        features=results,
+        results=results,
+        weights=results,
+        metadata_artifact=results,
+        seed=1,
+        device="cpu",
+        versions={"nextround": "0"},
+    )
