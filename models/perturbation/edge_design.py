@@ -18,8 +18,8 @@ from models.screen import BoolArray, FloatArray
 LEAST_PUSH = 3.0
 """A unit of a predictor is at least this many of its noise standard deviations."""
 
-RAISED = 0.5
-"""A gene that rises by at least so many pushes has effects of its rise."""
+RAISED = 1.0
+"""A gene that rises by so many pushes has effects of its rise: switching it off tests no more."""
 
 FIRST_SHARE, FIRST_SPREAD, FIRST_ROUNDS = 0.1, 5.0, 50
 

@@ -132,16 +132,17 @@ def test_a_rebuilt_network_responds_as_told():
 
 def test_rises_of_a_rebuilt_network_act_by_their_own_effects():
     table, _ = linear()
-    highest = rises(make_design(table))
+    up = table.with_responses(np.where(table.targeted, table.responses, 2 * table.responses))
+    highest = rises(make_design(up))
     assert np.flatnonzero(highest).tolist() == [2]
-    assert highest[2] == pytest.approx(0.56, abs=0.1)
+    assert highest[2] == pytest.approx(1.4, abs=0.4)
     effects = np.zeros((2, 10, 10))
-    # B switched off raises C by 0.5 pushes or so; a rise of C as far as that adds 20 to E.
-    effects[0, 1, 2] = -10 * highest[2] / table.noise_sd[2] * table.pushes()[2] / 10
+    # B switched off raises C to its highest, which adds 20 to E.
+    effects[0, 1, 2] = -10 * highest[2]
     effects[:, 2, 4] = 1.0, 20.0
-    rebuilt = rebuilt_table(table, effects, 5)
-    assert rebuilt.responses[table.targeted[:, 1], 4].mean() == pytest.approx(20, abs=2)
-    assert rebuilt.responses[table.targeted[:, 2], 4].mean() == pytest.approx(-1, abs=1.2)
+    rebuilt = rebuilt_table(up, effects, 5)
+    assert rebuilt.responses[up.targeted[:, 1], 4].mean() == pytest.approx(20, abs=2)
+    assert rebuilt.responses[up.targeted[:, 2], 4].mean() == pytest.approx(-1, abs=1.5)
 
 
 def test_response_curves_meet_at_rest_and_off():
@@ -152,17 +153,21 @@ def test_response_curves_meet_at_rest_and_off():
 
 @pytest.mark.slow
 def test_it_beats_the_knock_out_score_on_simulated_networks():
-    simulated = simulate_network(11, n_genes=50)
-    truth = simulated.signs != 0
-    found = learn_network(simulated.table, QUICK, seed=0)
-    ours = average_precision(found.probability, truth)
-    assert ours > average_precision(knock_out_z(simulated.table), truth) + 0.05
-    n, rate = realised_fdr(found.called(0.1), truth)
-    assert n >= 15
-    assert rate < 0.3
-    right = [
-        e.sign == simulated.signs[int(e.regulator[1:]) - 1, int(e.target[1:]) - 1]
-        for e in found.edges(0.1)
-        if simulated.signs[int(e.regulator[1:]) - 1, int(e.target[1:]) - 1]
-    ]
-    assert np.mean(right) > 0.95
+    ours, z, calls, false, signs = [], [], 0, 0, []
+    for seed in (11, 12, 13, 14):
+        simulated = simulate_network(seed, n_genes=40)
+        truth = simulated.signs != 0
+        found = learn_network(simulated.table, QUICK, seed=0)
+        ours.append(average_precision(found.probability, truth))
+        z.append(average_precision(knock_out_z(simulated.table), truth))
+        n, rate = realised_fdr(found.called(0.1), truth)
+        calls, false = calls + n, false + n * rate
+        for edge in found.edges(0.1):
+            real = simulated.signs[int(edge.regulator[1:]) - 1, int(edge.target[1:]) - 1]
+            signs += [edge.sign == real] if real else []
+    assert np.mean(ours) > np.mean(z) + 0.05
+    assert all(mine > other for mine, other in zip(ours, z, strict=True))
+    assert calls >= 60
+    # Nominal 10 %; the spread of 80 calls alone is 3.4 %, and edges of a hub fail together.
+    assert false / calls < 0.2
+    assert np.mean(signs) > 0.95
