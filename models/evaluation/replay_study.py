@@ -36,10 +36,13 @@ USED_BY_ALL = (
     "models.synergy.choice",
     "models.synergy.evidence",
     "models.synergy.inputs",
+    "models.synergy.modules",
     "models.synergy.training",
     "models.synergy.worlds",
 )
 """Modules of models/synergy that every round runs, whichever the model."""
+JUDGED_BY = ("models.synergy.judging",)
+"""Run by every round as well, but it reaches every model by name: what it imports is not its."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +265,7 @@ def round_code(model: str | None) -> str:
     shared = tuple(sorted(n for n in closure(PLAYED_BY) if not n.startswith("models.synergy.")))
     names = () if model is None else AUTOMATIC if model == AUTO else (model,)
     own = {part for name in names for part in model_modules(find_model(name))}
-    return code_digest((*USED_BY_ALL, *sorted(own)), shared)
+    return code_digest((*USED_BY_ALL, *sorted(own)), (*shared, *JUDGED_BY))
 
 
 def choose_strategies(

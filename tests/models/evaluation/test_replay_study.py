@@ -14,6 +14,7 @@ from models.evaluation.past_campaign import FolderSource, PastCampaign, Simulati
 from models.evaluation.peer_rules import PEERS, find_peer
 from models.evaluation.replay import FORECASTS, Choice
 from models.evaluation.replay_study import (
+    JUDGED_BY,
     PLAYED_BY,
     USED_BY_ALL,
     Amount,
@@ -183,7 +184,8 @@ def test_the_code_of_a_round_is_all_that_it_runs_but_other_models() -> None:
         if name.startswith("models.synergy.") and f"{name}" in _imports(module)
     }
     of_peers = {name for name in direct if name.startswith(OF_PEERS)}
-    assert direct - of_peers <= {*closure(USED_BY_ALL), "models.synergy.registry", *BESIDES}
+    known = {*closure(USED_BY_ALL), *JUDGED_BY, "models.synergy.registry", *BESIDES}
+    assert direct - of_peers <= known
     # Rounds of these peers count the code of their model, whoever fits it.
     tensor, network = (find_peer(name).registered for name in ("batchie", "recover"))
     assert tensor is not None
