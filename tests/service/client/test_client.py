@@ -41,7 +41,7 @@ GIVEN: dict[str, Any] = {
     "reason": "because", "filename": "run.csv", "table": b"barcode,well\n",
     "batch": "bat_1", "barcode": "P1", "label": "LUM", "rule": "plate-effect/1",
     "accept_flags": True, "commit": "auto", "state": "parsed", "asked": {"barcode": "P1"},
-    "holds": "responses", "kind": "log_ratio", "name": "Set", "treatment_column": "guide",
+    "holds": "responses", "kind": "log_ratio", "treatment_column": "guide",
     "batch_column": "lane", "joined_by": "+", "seed": 7,
     "wells": ["B3"], "limits": {"edge": {"warn": 0.1, "fail": None}},
 }  # fmt: skip

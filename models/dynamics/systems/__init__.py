@@ -1,0 +1,1 @@
+"""The differential equations: each one says its parameters, its states and what is observed."""
