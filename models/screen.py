@@ -112,11 +112,14 @@ class PlateTable:
     ``ids``: ``p`` distinct names, one for each plate, or for each cell line of a plate of several.
     ``control_sd``: ``(p,)`` standard deviation of one vehicle well, as a viability, positive.
     ``control_dof``: ``(p,)`` degrees of freedom that it rests on, positive.
+    ``level_sd``: ``(p,)`` relative error that all wells of a plate share, because its controls and
+    what was divided out are only estimates; ``None`` where nothing is known of any.
     """
 
     ids: tuple[str, ...]
     control_sd: FloatArray
     control_dof: FloatArray
+    level_sd: FloatArray | None = None
 
     def __post_init__(self) -> None:
         _require_distinct("plates", self.ids)
@@ -127,6 +130,10 @@ class PlateTable:
                     f"{name} of a plate must be positive and finite; a plate whose controls tell "
                     "nothing is left out of the table"
                 )
+        if self.level_sd is not None:
+            _require_rows("level_sd", self.level_sd, len(self.ids), ndim=1)
+            if not np.all((self.level_sd >= 0) & np.isfinite(self.level_sd)):
+                raise ScreenError("level_sd of a plate must be 0 or more, and finite")
 
     def __len__(self) -> int:
         return len(self.ids)

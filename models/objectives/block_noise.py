@@ -19,10 +19,15 @@ from models.screen import BoolArray, FloatArray, IntArray
 INACTIVE_ABOVE = 0.9
 """A compound counts as inactive at a dose where its single viability is at least this."""
 
-FEWEST_BLOCKS = 20
+FEWEST_BLOCKS = 5
 """Blocks with two or more inactive dose pairs that are needed to learn anything."""
 
+USUAL_FACTOR = 0.25
+"""Standard deviation of the logarithm of ``well_factor`` that is believed before any block is seen:
+few quiet wells move it less than they say, a few dozen hardly less."""
+
 _MAD_TO_SD = 1.4826
+_MAD_VARIANCE = 1.36
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,14 @@ def learn_block_noise(
     block: IntArray,
     *,
     alike: bool = True,
+    level_variance: FloatArray | None = None,
 ) -> BlockNoise:
     """Learn the noise from the inactive dose pairs; all arguments are ``(t,)`` per dose pair.
 
     ``excess``, ``well_sd`` and the square root of ``curve_variance`` (that of the reference) are
     fractions. Medians keep strong interactions from counting. ``alike``: no plate is noisier than
-    another, so that one median stands for the known variance of every block.
+    another, so that one median stands for the known variance of every block. ``level_variance``:
+    what the controls of a block's plates say that its wells share; what is learned comes on top.
     """
     n_blocks = int(block.max(initial=-1)) + 1
     count = np.bincount(block[inactive], minlength=n_blocks)
@@ -62,9 +69,12 @@ def learn_block_noise(
     mean = _block_means(excess, rows, block, n_blocks)
     spread = np.sqrt(count / np.maximum(count - 1.0, 1.0))[block]
     standard = ((excess - mean[block]) * spread / well_sd)[rows]
-    factor = float(_MAD_TO_SD * np.median(np.abs(standard)))
+    freedom = float(np.sum(count[chosen] - 1))
+    factor = _believed(float(_MAD_TO_SD * np.median(np.abs(standard))), freedom)
     wells = _block_means((factor * well_sd) ** 2, rows, block, n_blocks)[chosen] / count[chosen]
     known = wells + _block_means(curve_variance, rows, block, n_blocks)[chosen]
+    if level_variance is not None:
+        known = known + _block_means(level_variance, rows, block, n_blocks)[chosen]
     centred = mean[chosen] - np.median(mean[chosen])
     if alike:
         between = (_MAD_TO_SD * np.median(np.abs(centred))) ** 2
@@ -72,6 +82,17 @@ def learn_block_noise(
     else:
         shared = _shared_sd(centred, known)
     return BlockNoise(factor, shared, f"quiet wells of {len(chosen)} blocks")
+
+
+def _believed(factor: float, freedom: float) -> float:
+    """``factor``, seen with so many degrees of freedom, drawn towards 1 by ``USUAL_FACTOR``.
+
+    The logarithm of a median deviation has the variance ``1.36 / freedom`` of normal wells.
+    """
+    if factor == 0.0:
+        return factor
+    weight = USUAL_FACTOR**2 / (USUAL_FACTOR**2 + _MAD_VARIANCE / freedom)
+    return float(factor**weight)
 
 
 def _shared_sd(centred: FloatArray, known: FloatArray) -> float:

@@ -154,7 +154,7 @@ def measured_efficacy(
     """``(m,)`` measured inhibition of each block and the standard deviation of its noise, points.
 
     ``summary``: "mean" over the measured dose pairs or the largest ("max"). Wells scatter as
-    ``wells`` says, times ``blocks.noise.well_factor``, and share ``blocks.noise.shared_sd``, as in
+    ``wells`` says, times ``blocks.noise.well_factor``, and share ``blocks.shared_sd``; compare
     :func:`models.objectives.efficacy.efficacy_noise_sd`.
     """
     m, owner = len(blocks), blocks.block
@@ -172,7 +172,7 @@ def measured_efficacy(
     own = np.bincount(
         owner, (weight * blocks.noise.well_factor * wells.sd(level)) ** 2 / replicates, m
     )
-    shared = blocks.noise.shared_sd * np.bincount(owner, weight * level, m)
+    shared = np.bincount(owner, weight * level * blocks.shared_sd, m)
     inhibition = np.asarray(POINTS * (1.0 - np.bincount(owner, weight * blocks.viability, m)))
     return inhibition.astype(np.float64), np.asarray(POINTS * np.sqrt(own + shared**2))
 

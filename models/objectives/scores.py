@@ -38,6 +38,8 @@ class Blocks:
     under ZIP minus the fitted surface. ``noise`` is what the screen's
     combinations say about their noise, ``excluded`` what was left out and why. ``precision``
     ``(t,)``: what one well of a dose pair is worth, in wells of a usual plate (``None``: one).
+    ``level_sd`` ``(t,)``: relative error that the wells of its block share by what the controls of
+    their plates say (``None``: nothing), besides ``noise.shared_sd``.
     """
 
     score_name: str
@@ -55,9 +57,15 @@ class Blocks:
     noise: BlockNoise
     excluded: tuple[Exclusion, ...]
     precision: FloatArray | None = None
+    level_sd: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.candidates)
+
+    @property
+    def shared_sd(self) -> FloatArray:
+        """``(t,)`` relative error that the wells of each dose pair's block share, all told."""
+        return shared_by_block(self.noise, self.level_sd, len(self.block))
 
 
 def measure_blocks(screen: Screen, score: str, curves: CurveTable | None = None) -> Blocks:
@@ -99,7 +107,8 @@ def _summarise(
     misfit_sd = reference.slope * curves.misfit_sd_at(reference.single)
     curve_variance = _quadratic(reference.gradient, covariance) + (misfit_sd**2).sum(-1)
     well_variance = well_sd**2
-    shared_sd = noise.shared_sd * np.maximum(table.viability, 0.0)
+    shared_sd = shared_by_block(noise, table.level_sd, len(table))
+    shared_sd = shared_sd * np.maximum(table.viability, 0.0)
     weight = _weights(SCORES[name].summary, excess, table)
     on_wells = reference.on_wells(weight)
     gradient = _sums(weight[:, None, None] * reference.gradient, table.first)
@@ -126,7 +135,14 @@ def _summarise(
         noise=noise,
         excluded=excluded,
         precision=table.precision,
+        level_sd=table.level_sd,
     )
+
+
+def shared_by_block(noise: BlockNoise, level_sd: FloatArray | None, n: int) -> FloatArray:
+    """``(n,)`` what is learned of the shared error and what plates' controls say, together."""
+    learned = np.full(n, noise.shared_sd)
+    return learned if level_sd is None else np.hypot(learned, level_sd)
 
 
 def _well_sd(table: DosePairs, curves: CurveTable) -> FloatArray:
@@ -150,7 +166,18 @@ def _block_noise(kind: str, table: DosePairs, curves: CurveTable) -> BlockNoise:
     quiet = reference.single.min(axis=1) >= INACTIVE_ABOVE
     excess = reference.viability - table.viability
     usual = table.precision is None or bool(np.all(table.precision == 1.0))
-    return learn_block_noise(quiet, excess, well_sd, curve_variance, table.block, alike=usual)
+    level = None
+    if table.level_sd is not None:
+        level = (table.level_sd * np.maximum(table.viability, 0.0)) ** 2
+    return learn_block_noise(
+        quiet,
+        excess,
+        well_sd,
+        curve_variance,
+        table.block,
+        alike=usual and level is None,
+        level_variance=level,
+    )
 
 
 def _undefined(table: DosePairs, defined: BoolArray) -> tuple[Exclusion, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.pharmacology.noise import NoiseModel, gather_replicates, robust_means
+from models.pharmacology.plate_noise import shared_level_sd
 from models.screen import BoolArray, Candidates, FloatArray, IntArray, Wells
 
 
@@ -16,7 +17,9 @@ class DosePairs:
 
     ``compounds``, ``doses_um``: ``(t, 2)``. ``cell_line``, ``viability`` (fraction), ``n_wells``,
     ``block``: ``(t,)``. ``first``: ``(m,)`` row where each block starts. ``precision``: ``(t,)``
-    what one well is worth, in wells of a usual plate; ``None`` where all are usual.
+    what one well is worth, in wells of a usual plate; ``None`` where all are usual. ``level_sd``:
+    ``(t,)`` relative error that the wells of the row's block share because their plates do
+    (:func:`models.pharmacology.plate_noise.shared_level_sd`); ``None`` where nothing is known.
     """
 
     compounds: IntArray
@@ -27,6 +30,7 @@ class DosePairs:
     block: IntArray
     first: IntArray
     precision: FloatArray | None = None
+    level_sd: FloatArray | None = None
 
     @classmethod
     def of(cls, wells: Wells, noise: NoiseModel, n_compounds: int) -> DosePairs:
@@ -35,15 +39,20 @@ class DosePairs:
         rows = replicates.order[replicates.first]
         compounds, cell_line = wells.compounds[rows, :2], wells.cell_line[rows]
         starts = np.diff(Candidates(compounds, cell_line).keys(n_compounds), prepend=-1) != 0
+        block = np.cumsum(starts) - 1
+        of_well = np.empty(len(wells), np.int64)
+        of_well[replicates.order] = block[replicates.group]
+        level_sd = shared_level_sd(wells, of_well)
         return cls(
             compounds=compounds,
             cell_line=cell_line,
             doses_um=wells.doses_um[rows, :2],
             viability=robust_means(replicates, wells.viability[replicates.order], noise),
             n_wells=replicates.count,
-            block=np.cumsum(starts) - 1,
+            block=block,
             first=np.flatnonzero(starts),
             precision=replicates.precision,
+            level_sd=None if level_sd is None else level_sd[block],
         )
 
     def __len__(self) -> int:
@@ -73,6 +82,7 @@ class DosePairs:
             np.cumsum(starts) - 1,
             np.flatnonzero(starts),
             None if self.precision is None else self.precision[rows],
+            None if self.level_sd is None else self.level_sd[rows],
         )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import polygamma, psi
 
-from models.screen import ABSENT, FloatArray, PlateTable, Wells
+from models.screen import ABSENT, FloatArray, IntArray, PlateTable, Wells
 
 USUAL_SPREAD = 0.1
 """Variance of the logarithm of plates' variances that is believed before any plate is seen: most
@@ -65,6 +65,27 @@ def well_scales(wells: Wells) -> FloatArray:
         return np.ones(len(wells))
     scale = np.append(plate_scales(wells.plates), 1.0)
     return np.asarray(scale[np.where(wells.plate == ABSENT, len(wells.plates), wells.plate)])
+
+
+def shared_level_sd(wells: Wells, group: IntArray) -> FloatArray | None:
+    """``(g,)`` relative error of the mean of each group of wells, by the levels of their plates.
+
+    ``group``: ``(n,)`` numbers from 0. A plate's level moves all its wells alike, and the levels of
+    two plates are independent, so plates' errors add in squares by their shares of the group's
+    wells. Wells of which nothing is known add nothing. ``None`` where no plate has a level.
+    """
+    if wells.plate is None or wells.plates is None or wells.plates.level_sd is None:
+        return None
+    n_groups = int(group.max(initial=-1)) + 1
+    known = wells.plate != ABSENT
+    cell = group[known] * len(wells.plates) + wells.plate[known]
+    cells, count = np.unique(cell, return_counts=True)
+    owner, plate = np.divmod(cells, max(len(wells.plates), 1))
+    share = count / np.bincount(group, minlength=n_groups)[owner]
+    error = (share * wells.plates.level_sd[plate]) ** 2
+    # Sums in the order of their size, so that the order of the plates changes no bit.
+    order = np.lexsort([error, owner])
+    return np.sqrt(np.bincount(owner[order], error[order], n_groups))
 
 
 def describe_plates(wells: Wells) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ import numpy as np
 from models.pharmacology.noise import NoiseModel
 from models.quality.plate import PlateReadings, Role
 from models.quality.plate_effect import PlateEffect, estimate_plate_effect
-from models.quality.spread import median_sd, well_sd
+from models.quality.spread import WellNoise, median_sd, median_variance, well_noise, well_sd
 from models.screen import FloatArray, ScreenError
 
 
@@ -64,6 +64,10 @@ class Normalised:
     where too few controls tell. ``vehicle_sd``, ``positive_sd``: scatter of single control wells
     on the scale of ``value``. ``effect_sd``: ``(n,)`` standard deviation of the logarithm of the
     plate effect, zero where none was divided out. ``notes``: what was decided, in words.
+    ``well_noise``: what one well scatters at value 1, for those who weigh plates by it: that of the
+    vehicles, or, where a plate effect was divided out, that around the fitted effect, because the
+    fit has taken part of the vehicles' scatter for itself. ``shared_sd``: relative error at value 1
+    that all treated wells of the plate share, of the control level and of the plate effect.
     """
 
     rule: str
@@ -78,6 +82,8 @@ class Normalised:
     notes: tuple[str, ...]
     effect: PlateEffect | None = None
     time_zero: TimeZero | None = None
+    well_noise: WellNoise | None = None
+    shared_sd: float | None = None
 
     @property
     def undefined(self) -> int:
@@ -162,24 +168,24 @@ def plate_effect(plate: PlateReadings, time_zero: TimeZero | None = None) -> Nor
         untreated = levels.dead + float(np.median(vehicle))
         levels = replace(levels, untreated=untreated, untreated_sd=median_sd(vehicle))
     result = _viability("plate-effect/1", plate, levels, signal)
-    return replace(
-        result,
-        effect=effect,
-        effect_sd=effect.log_sd[at] if effect.present else result.effect_sd,
-        notes=(*result.notes, *effect.notes),
-    )
+    result = replace(result, effect=effect, notes=(*result.notes, *effect.notes))
+    if not effect.present or effect.noise_sd is None:
+        return result
+    noise = WellNoise(effect.noise_sd, float(effect.noise_dof)) if effect.noise_sd > 0 else None
+    return _with_noise(replace(result, effect_sd=effect.log_sd[at]), plate, noise)
 
 
 def _viability(
     rule: str, plate: PlateReadings, levels: ControlLevels, signal: FloatArray
 ) -> Normalised:
     viability = signal / levels.window
+    noise = well_noise(_sorted_values(plate, viability, Role.VEHICLE))
     notes = [f"viability 0 is the {levels.dead_source}"]
     if levels.untreated_sd is None:
         notes.append("one vehicle well only: the error of the control level is unknown")
     if levels.dead_sd is None:
         notes.append(f"one well only of the {levels.dead_source}: the error of 0 is unknown")
-    return Normalised(
+    result = Normalised(
         rule=rule,
         scale="viability",
         value=viability,
@@ -191,11 +197,30 @@ def _viability(
         effect_sd=np.zeros(len(plate)),
         notes=tuple(notes + _missing_notes(plate)),
     )
+    return _with_noise(result, plate, noise)
+
+
+def _with_noise(result: Normalised, plate: PlateReadings, noise: WellNoise | None) -> Normalised:
+    """With the noise of a well, and what it and the plate effect leave all treated wells to share.
+
+    What the effect is wrong by at single wells shows in their scatter; only its error on average
+    is one that all share.
+    """
+    if noise is None:
+        return replace(result, well_noise=None, shared_sd=None)
+    vehicles = int(np.sum(plate.usable & (plate.role == Role.VEHICLE)))
+    effect = 0.0 if result.effect is None else result.effect.shared_log_sd**2
+    level = noise.sd**2 * median_variance(vehicles)
+    return replace(result, well_noise=noise, shared_sd=float(np.sqrt(level + effect)))
+
+
+def _sorted_values(plate: PlateReadings, value: FloatArray, role: Role) -> FloatArray:
+    inside = plate.usable & (plate.role == role) & np.isfinite(value)
+    return np.sort(value[inside])
 
 
 def _scatter(plate: PlateReadings, value: FloatArray, role: Role) -> float | None:
-    inside = plate.usable & (plate.role == role) & np.isfinite(value)
-    return well_sd(np.sort(value[inside]))
+    return well_sd(_sorted_values(plate, value, role))
 
 
 def _missing_notes(plate: PlateReadings) -> list[str]:
@@ -255,7 +280,7 @@ def growth_rate(plate: PlateReadings, time_zero: TimeZero | None = None) -> Norm
     below = int(np.sum(plate.measured & np.isnan(value)))
     if below:
         notes.append(f"{below} wells read less than the blanks and have no growth rate")
-    return Normalised(
+    result = Normalised(
         rule="growth-rate/1",
         scale="growth rate",
         value=value,
@@ -268,6 +293,7 @@ def growth_rate(plate: PlateReadings, time_zero: TimeZero | None = None) -> Norm
         notes=tuple(notes),
         time_zero=time_zero,
     )
+    return _with_noise(result, plate, well_noise(_sorted_values(plate, value, Role.VEHICLE)))
 
 
 RULES: dict[str, Rule] = {

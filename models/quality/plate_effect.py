@@ -21,7 +21,7 @@ from itertools import product
 import numpy as np
 
 from models.quality.neutral import NeutralWells, neutral_wells
-from models.quality.plate import PlateReadings
+from models.quality.plate import PlateReadings, Role
 from models.quality.spread import MAD_TO_SD
 from models.screen import FloatArray, IntArray
 
@@ -48,7 +48,9 @@ class PlateEffect:
     divided out. ``log_effect``, ``log_sd``: ``(n_rows, n_columns)`` mean and standard deviation of
     the logarithm of the effect, relative to the average over the vehicle wells; zeros where not
     present. ``noise_sd``: standard deviation of a neutral well's logarithm around its level and
-    the effect, None where nothing was fitted. ``n_wells``: neutral wells used. ``notes``: in words.
+    the effect, None where nothing was fitted, and ``noise_dof`` its degrees of freedom.
+    ``shared_log_sd``: standard deviation of the logarithm of the effect averaged over the treated
+    wells: the error that they share. ``n_wells``: neutral wells used. ``notes``: in words.
     """
 
     probability: float
@@ -59,6 +61,8 @@ class PlateEffect:
     noise_sd: float | None
     n_wells: int
     notes: tuple[str, ...]
+    noise_dof: int = 0
+    shared_log_sd: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,26 @@ def _summary(
         f"plate effect divided out: probability {probability:.2f} from {len(wells)} wells, "
         f"{100 * size:.0f} % between the dimmest and the brightest place"
     )
-    return PlateEffect(probability, parts, True, mean, sd, noise, len(wells), (words, *notes))
+    return PlateEffect(
+        probability,
+        parts,
+        True,
+        mean,
+        sd,
+        noise,
+        len(wells),
+        (words, *notes),
+        wells.freedom,
+        _shared_sd(plate, fit, features - centre),
+    )
+
+
+def _shared_sd(plate: PlateReadings, fit: _Fit, features: FloatArray) -> float:
+    treated = plate.usable & np.isin(plate.role, (Role.SAMPLE, Role.SINGLE))
+    if not treated.any():
+        return 0.0
+    middle = features[plate.row[treated], plate.column[treated]].mean(axis=0)
+    return float(_average(fit, middle[None, None])[1][0, 0])
 
 
 def _nothing(

@@ -12,16 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from models.screen import ABSENT, IntArray, PlateTable
-from service.assays.uploads.judging import vehicle_noise
+from service.assays.uploads.judging import ToldNoise, told_noise
 from service.assays.uploads.repository import PlateResultRepository
 from service.kit.unit import Unit
 
 
 class ControlNoise(NamedTuple):
-    """Scatter of one vehicle well, as a viability, what it rests on, and whose they are."""
+    """What the controls of one plate say, and whose they are."""
 
-    sd: float
-    dof: float
+    told: ToldNoise
     called: str
 
 
@@ -36,10 +35,10 @@ def control_noise(unit: Unit, campaign_id: str, names: Mapping[str, str]) -> Pla
     for submission, barcode, groups in rows:
         alone = len(groups) == 1
         for group in groups:
-            line, told = group["cell_line"], vehicle_noise(group)
+            line, told = group["cell_line"], told_noise(group)
             if told is not None:
                 called = barcode if alone else f"{barcode}, {names.get(line, line)}"
-                found[submission, barcode, None if alone else line] = ControlNoise(*told, called)
+                found[submission, barcode, None if alone else line] = ControlNoise(told, called)
     return found
 
 
@@ -64,8 +63,9 @@ def plates_of(
     known = [noise[key] for key in rows]
     return at, PlateTable(
         ids=_distinct([each.called for each in known]),
-        control_sd=np.array([each.sd for each in known]),
-        control_dof=np.array([each.dof for each in known]),
+        control_sd=np.array([each.told.sd for each in known]),
+        control_dof=np.array([each.told.dof for each in known]),
+        level_sd=np.array([each.told.shared_sd for each in known]),
     )
 
 
@@ -81,11 +81,12 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 def plates_to_json(plates: PlateTable) -> dict[str, Any]:
     """The table for the description of a snapshot; numbers come back to the bit."""
-    return {
+    said = {
         "ids": list(plates.ids),
         "control_sd": plates.control_sd.tolist(),
         "control_dof": plates.control_dof.tolist(),
     }
+    return said if plates.level_sd is None else {**said, "level_sd": plates.level_sd.tolist()}
 
 
 def plates_from_json(said: Mapping[str, Any]) -> PlateTable:
@@ -94,4 +95,5 @@ def plates_from_json(said: Mapping[str, Any]) -> PlateTable:
         tuple(said["ids"]),
         np.array(said["control_sd"], dtype=np.float64),
         np.array(said["control_dof"], dtype=np.float64),
+        np.array(said["level_sd"], dtype=np.float64) if "level_sd" in said else None,
     )

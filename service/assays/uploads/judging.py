@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -127,16 +127,29 @@ def level_at_zero(
     return found
 
 
-def vehicle_noise(group: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Scatter of one vehicle well on the scale of the values, and the degrees of freedom that it
-    rests on, of a group of :class:`Judged` as it was stored; nothing where the vehicles say none.
+class ToldNoise(NamedTuple):
+    """What the controls of a plate say: scatter of one well at value 1, the degrees of freedom that
+    it rests on, and the relative error that all treated wells of the plate share."""
+
+    sd: float
+    dof: float
+    shared_sd: float
+
+
+def told_noise(group: Mapping[str, Any]) -> ToldNoise | None:
+    """Of a group of :class:`Judged` as it was stored; nothing where the vehicles say none.
 
     Vehicles that are equal to the last digit are a saturated reader, not a plate without noise.
+    Results from before ``well_noise`` was kept tell the scatter of the vehicles, and no shared
+    error; judging the plate again brings both.
     """
+    if "well_noise" in group:
+        noise = group["well_noise"]
+        return None if noise is None else ToldNoise(noise[0], noise[1], group["shared_sd"])
     sd, vehicles = group.get("vehicle_sd"), int(group["metrics"]["wells"]["vehicle"])
     if sd is None or sd <= 0 or vehicles < 2:
         return None
-    return float(sd), well_sd_dof(vehicles)
+    return ToldNoise(float(sd), well_sd_dof(vehicles), 0.0)
 
 
 def _groups(plate: PlateMap) -> list[tuple[str, list[Well]]]:
@@ -214,7 +227,9 @@ def _describe(
     noise = None if normal is None else normal.control_noise()
     told = {} if normal is None else {
         name: getattr(normal, name)
-        for name in ("level_sd", "zero_sd", "vehicle_sd", "positive_sd", "notes")
+        for name in (
+            "level_sd", "zero_sd", "vehicle_sd", "positive_sd", "well_noise", "shared_sd", "notes"
+        )
     }  # fmt: skip
     told_of: dict[str, Any] = _plain(
         {

@@ -122,6 +122,16 @@ class QualityGroupOut(Out):
     zero_sd: float | None = None
     vehicle_sd: float | None = None
     positive_sd: float | None = None
+    well_noise: list[float] | None = Field(
+        default=None,
+        description="Scatter of one well at value 1 and the degrees of freedom that it rests on: "
+        "what models weigh the plate by.",
+    )
+    shared_sd: float | None = Field(
+        default=None,
+        description="Relative error at value 1 that all treated wells share: of the control level "
+        "and of the plate effect.",
+    )
     notes: list[str] = Field(default_factory=list)
 
 

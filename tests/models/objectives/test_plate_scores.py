@@ -10,11 +10,11 @@ from models.objectives.block_noise import _shared_sd
 from models.objectives.measured import measured_efficacy
 from models.objectives.scores import Blocks, measure_blocks
 from models.pharmacology.dose_response import fit_curves
-from models.pharmacology.plate_noise import plate_scales
+from models.pharmacology.plate_noise import plate_scales, shared_level_sd
 from models.pharmacology.simulate import SimulatedScreen, simulate_screen
 from models.pharmacology.simulate_plates import simulate_plates, without_plates
 from models.rounds import RoundRules, prepare, training_of
-from models.screen import ABSENT, Candidates, FloatArray, PlateTable, Screen, ScreenError
+from models.screen import ABSENT, Candidates, FloatArray, PlateTable, Screen, ScreenError, Wells
 from models.synergy.registry import find_model
 
 N, LINES, PLATES = 24, 10, 20
@@ -193,3 +193,62 @@ def test_a_model_that_knows_the_noise_of_plates_predicts_better() -> None:
             errors.append(float(np.sqrt(np.mean((mean - truth) ** 2))))
         gain.append(errors[1] - errors[0])
     assert np.mean(gain) > 2.0 * np.std(gain, ddof=1) / np.sqrt(len(gain))
+
+
+def off_level(screen: Screen, sd: float) -> tuple[Screen, Screen]:
+    """The screen with combination wells whose plates are off by ``sd``, told and untold."""
+    wells = screen.wells
+    assert wells.plate is not None
+    assert wells.plates is not None
+    n = len(wells.plates)
+    off = 1.0 + sd * np.random.default_rng(4).standard_normal(n)
+    pairs = wells.n_compounds == 2
+    shifted = np.where(pairs, wells.viability * off[wells.plate], wells.viability)
+    untold = replace(wells, viability=shifted)
+    told = replace(untold, plates=replace(wells.plates, level_sd=np.full(n, sd)))
+    return replace(screen, wells=told), replace(screen, wells=untold)
+
+
+def test_what_plates_say_that_their_wells_share_need_not_be_learned(
+    simulated: SimulatedScreen, screen: Screen
+) -> None:
+    told, untold = (measure_blocks(each, "bliss_mean") for each in off_level(screen, 0.06))
+    assert untold.noise.shared_sd > 0.03
+    assert told.noise.shared_sd < 0.5 * untold.noise.shared_sd
+    assert 0.8 < standard(simulated, told).std() < 1.2
+
+
+def test_a_level_moves_all_wells_of_a_block_alike(screen: Screen, chosen: Candidates) -> None:
+    """Too few blocks to learn anything from: only the controls can tell."""
+    pairs = screen.wells.n_compounds == 2
+    first = chosen.select(np.arange(len(chosen)) < 4).keys(N)
+    some = ~pairs
+    some[pairs] = np.isin(
+        Candidates(screen.wells.compounds[pairs, :2], screen.wells.cell_line[pairs]).keys(N), first
+    )
+    few = [replace(each, wells=each.wells.select(some)) for each in off_level(screen, 0.06)]
+    told, untold = (measure_blocks(each, "bliss_mean") for each in few)
+    assert told.noise.shared_sd == untold.noise.shared_sd == 0.0
+    assert np.array_equal(told.score, untold.score)
+    mean = np.bincount(told.block, told.viability) / told.n_dose_pairs
+    expected = np.hypot(untold.noise_sd, 100.0 * 0.06 * mean)
+    assert told.noise_sd == pytest.approx(expected, rel=1e-9)
+
+
+def test_levels_add_in_squares_by_shares_of_wells() -> None:
+    table = PlateTable(("P", "Q"), np.ones(2), np.ones(2), np.array([0.03, 0.04]))
+    wells = Wells(
+        np.zeros(5, np.int64),
+        np.tile(np.array([[0, 1, ABSENT]]), (5, 1)),
+        np.tile(np.array([[1.0, 1.0, 0.0]]), (5, 1)),
+        np.ones(5),
+        np.array([0, 1, 0, 0, ABSENT]),
+        table,
+    )
+    found = shared_level_sd(wells, np.array([0, 0, 1, 2, 2]))
+    assert found == pytest.approx([0.025, 0.03, 0.015])
+    assert shared_level_sd(replace(wells, plate=None, plates=None), np.zeros(5, np.int64)) is None
+    plain = replace(wells, plates=replace(table, level_sd=None))
+    assert shared_level_sd(plain, np.zeros(5, np.int64)) is None
+    with pytest.raises(ScreenError, match="level_sd"):
+        replace(table, level_sd=np.array([0.1, -0.1]))

@@ -10,9 +10,8 @@ import pytest
 
 from models.pharmacology.plate_noise import well_scales
 from models.quality.simulate import ReaderModel
-from models.quality.spread import well_sd_dof
 from models.screen import ABSENT
-from service.assays.uploads.judging import vehicle_noise
+from service.assays.uploads.judging import ToldNoise, told_noise
 from service.learning.plate_noise import ControlNoise, plates_of
 from service.learning.snapshots import load_snapshot, store_snapshot
 from tests.service.assays.files_bench import (
@@ -31,13 +30,15 @@ from tests.service.learning.test_snapshots import snapshot_of
 
 NOISY = ReaderModel(noise_cv=0.13, floor_sd=0.001)
 VEHICLES = 24
+DOF = 0.9
+"""Degrees of freedom for each well more, in the scatter of many vehicles."""
 WHY = {"reason": "Bubble in the well"}
 NOISE = {
-    ("sub", "P1", None): ControlNoise(0.05, 6.0, "P1"),
-    ("sub", "P2", "X"): ControlNoise(0.06, 3.0, "P2, line X"),
-    ("sub", "P2", "Y"): ControlNoise(0.07, 4.0, "P2, line Y"),
-    ("again", "P1", None): ControlNoise(0.08, 6.0, "P1"),
-    ("sub", "P9", None): ControlNoise(0.09, 6.0, "P9"),
+    ("sub", "P1", None): ControlNoise(ToldNoise(0.05, 6.0, 0.01), "P1"),
+    ("sub", "P2", "X"): ControlNoise(ToldNoise(0.06, 3.0, 0.02), "P2, line X"),
+    ("sub", "P2", "Y"): ControlNoise(ToldNoise(0.07, 4.0, 0.03), "P2, line Y"),
+    ("again", "P1", None): ControlNoise(ToldNoise(0.08, 6.0, 0.04), "P1"),
+    ("sub", "P9", None): ControlNoise(ToldNoise(0.09, 6.0, 0.05), "P9"),
 }
 """What controls say, by submission, barcode and cell line."""
 
@@ -74,9 +75,13 @@ class TestSnapshots:
         quiet, noisy, _ = plates
         wells = snapshot_of(lab, campaign).screen.wells
         assert wells.plates.ids == ("P1", "P2")
-        said = [result_of(lab, plate)["groups"][0]["vehicle_sd"] for plate in (quiet, noisy)]
-        assert wells.plates.control_sd.tolist() == said
-        assert wells.plates.control_dof.tolist() == [well_sd_dof(VEHICLES)] * 2
+        said = [result_of(lab, plate)["groups"][0] for plate in (quiet, noisy)]
+        sd, dof = zip(*[group["well_noise"] for group in said], strict=True)
+        assert wells.plates.control_sd.tolist() == list(sd)
+        assert wells.plates.control_dof.tolist() == list(dof) == [DOF * (VEHICLES - 1)] * 2
+        assert wells.plates.level_sd.tolist() == [group["shared_sd"] for group in said]
+        assert sd[0] == pytest.approx(CLEAN.noise_cv, rel=0.4)
+        assert said[0]["shared_sd"] == pytest.approx(1.2 * sd[0] / np.sqrt(VEHICLES), rel=0.1)
         assert np.array_equal(wells.plate, wells.cell_line)  # P1 holds X, P2 holds Y
         scale = well_scales(wells)
         assert scale[wells.plate == 1].min() > 1.5 > 1.0 > scale[wells.plate == 0].max()
@@ -94,7 +99,7 @@ class TestSnapshots:
         wells = snapshot.screen.wells
         assert back.plates.ids == wells.plates.ids
         assert np.array_equal(back.plate, wells.plate)
-        for column in ("control_sd", "control_dof"):
+        for column in ("control_sd", "control_dof", "level_sd"):
             assert np.array_equal(getattr(back.plates, column), getattr(wells.plates, column))
         wells.plates.control_sd[0] *= 1.01
         assert store_snapshot(snapshot, lab.parts.artifacts) != name
@@ -122,7 +127,7 @@ class TestSnapshots:
         after = snapshot_of(lab, campaign)
         assert len(after.screen.wells) == len(before.screen.wells) - 1
         table = after.screen.wells.plates
-        assert table.control_dof.tolist() == [well_sd_dof(VEHICLES), well_sd_dof(VEHICLES - 1)]
+        assert table.control_dof.tolist() == [DOF * (VEHICLES - 1), DOF * (VEHICLES - 2)]
         assert table.control_sd[0] == before.screen.wells.plates.control_sd[0]
         assert store_snapshot(after, artifacts) != store_snapshot(before, artifacts)
 
@@ -151,15 +156,20 @@ class TestModels:
 class TestVehicles:
     GROUP = MappingProxyType({"vehicle_sd": 0.05, "metrics": {"wells": {"vehicle": 5}}})
 
-    def test_say_how_much_they_scatter_and_by_how_many(self):
-        assert vehicle_noise(self.GROUP) == (0.05, 4.0)
+    def test_say_how_much_they_scatter_and_what_their_wells_share(self):
+        group = {**self.GROUP, "well_noise": [0.04, 13.5], "shared_sd": 0.02}
+        assert told_noise(group) == (0.04, 13.5, 0.02)
+        assert told_noise({**group, "well_noise": None, "shared_sd": None}) is None
+
+    def test_of_earlier_results_say_how_much_they_scatter_and_by_how_many(self):
+        assert told_noise(self.GROUP) == (0.05, 4.0, 0.0)
 
     @pytest.mark.parametrize("sd", [None, 0.0])
     def test_that_do_not_scatter_say_nothing(self, sd):
-        assert vehicle_noise({**self.GROUP, "vehicle_sd": sd}) is None
+        assert told_noise({**self.GROUP, "vehicle_sd": sd}) is None
 
     def test_of_a_single_well_say_nothing(self):
-        assert vehicle_noise({**self.GROUP, "metrics": {"wells": {"vehicle": 1}}}) is None
+        assert told_noise({**self.GROUP, "metrics": {"wells": {"vehicle": 1}}}) is None
 
 
 class TestPlates:
@@ -170,6 +180,7 @@ class TestPlates:
         assert table.ids == ("P2, line Y", "P2, line X", "P1")
         assert table.control_sd.tolist() == [0.07, 0.06, 0.05]
         assert table.control_dof.tolist() == [4.0, 3.0, 6.0]
+        assert table.level_sd.tolist() == [0.03, 0.02, 0.01]
 
     def test_read_twice_are_two(self):
         at, table = plates_of([("sub", "P1", "X"), ("again", "P1", "X")], NOISE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,28 @@ from structlog.testing import capture_logs
 from service.assays.uploads.warming import JUDGING, warm_up
 
 
-def test_in_a_fresh_process_the_start_does_not_wait() -> None:
+def test_the_start_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It returns while the module still waits for a sign that only comes afterwards."""
+    gate = threading.Event()
+    monkeypatch.setattr(threading, "the_gate_of_this_test", gate, raising=False)
+    (tmp_path / "slow_warm_up.py").write_text(
+        "import threading\nassert threading.the_gate_of_this_test.wait(60)\nready = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    thread = warm_up("slow_warm_up")
+    assert thread.daemon
+    assert thread.is_alive()
+    gate.set()
+    thread.join(60)
+    assert sys.modules["slow_warm_up"].ready
+
+
+def test_in_a_fresh_process_what_judges_plates_is_loaded() -> None:
     code = f"""
 import sys
 from service.assays.uploads.warming import warm_up
 assert "scipy" not in sys.modules and "numpy" not in sys.modules
-thread = warm_up()
-assert thread.daemon and {JUDGING!r} not in sys.modules
-thread.join(120)
+warm_up().join(120)
 assert "scipy.stats" in sys.modules and hasattr(sys.modules[{JUDGING!r}], "judge")
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=180)
