@@ -24,8 +24,8 @@ from benchmarks.machine import describe
 from models.acquisition.pdbal import PlateScorer
 from models.acquisition.pdbal_plates import SHORTLIST, choose_plates_by_pdbal
 from models.acquisition.world_distances import hit_set_distance
+from models.bayes.training import one_thread
 from models.screen import FloatArray, IntArray
-from models.synergy.training import one_thread
 
 BLOCKS_PER_PLATE = 24
 COMPOUNDS = 250

@@ -32,12 +32,13 @@ from torch import Tensor
 from benchmarks.machine import describe
 from models.acquisition.pool import PoolRequest, StudentTable, summarise_draws, summarise_pool
 from models.bayes.predictive import Noise, predictive_quantiles
+from models.bayes.training import one_thread
 from models.pharmacology.simulate import simulate_screen
 from models.screen import Candidates
 from models.synergy.bnn import BnnGaussian, BnnPosterior
 from models.synergy.inputs import Features, ScoredBlocks, Training
 from models.synergy.network import PAIR_HIDDEN, RANK
-from models.synergy.training import Schedule, one_thread
+from models.synergy.training import Schedule
 from models.synergy.worlds import Worlds
 
 THRESHOLD = 10.0

@@ -44,8 +44,10 @@ from models.screen import (
     no_progress,
 )
 from models.synergy.choice import describe_choice
+from models.synergy.evidence import held_out_rows
+from models.synergy.fit_health import Probing, describe_health
 from models.synergy.inputs import Features, Training
-from models.synergy.judging import Judge, judge_models, module_words
+from models.synergy.judging import Judge, Judged, judge_models, module_words
 from models.synergy.modules import Module
 from models.synergy.registry import (
     AUTO,
@@ -55,6 +57,7 @@ from models.synergy.registry import (
     load,
     save,
 )
+from models.triage.floor import floor_of_fit
 
 __all__ = [
     "MIN_BLOCKS",
@@ -232,6 +235,7 @@ def fit(
     *,
     modules: tuple[Module, ...] = (),
     judged: BoolArray | None = None,
+    probe: bool = False,
     device: str = "cpu",
     on_progress: ProgressCallback = no_progress,
     should_stop: StopCallback = never_stop,
@@ -245,44 +249,62 @@ def fit(
     which the held-out fifth is drawn, ``None`` for all: a model that also learns from earlier
     campaigns is judged on what it is for. ``modules``: what other data say of the screen's
     compounds; each joins only where it helps on held-out blocks, and ``evidence["modules"]`` and
-    ``reason`` say so (:func:`models.synergy.judging.judge_model`).
+    ``reason`` say so (:func:`models.synergy.judging.judge_model`). ``evidence["health"]`` says
+    what the fit could have memorised, which of its channels are silent and which measurements
+    contradict each other (:func:`models.synergy.fit_health.describe_health`); with ``probe`` one
+    more fit, to permuted scores, tells whether it does memorise. ``evidence["floor"]``: whether it
+    forecasts hits better than a scorecard does (:func:`models.triage.floor.floor_of_fit`).
     """
     started = time.perf_counter()
     found = len(prepared.blocks)
     if found < MIN_BLOCKS or rules.acquisition == "random":
         return _without_model(found, rules)
-    found_by, failed = judge_models(
-        AUTOMATIC if rules.model == AUTO else (rules.model,),
-        training_of(screen, prepared, rules.score, modules),
-        Judge(
-            seed,
-            rules.draws,
-            device,
-            # Held-out blocks say how often scores are hits, not what another objective does.
-            rules.hit_threshold if rules.seeks_score else None,
-            judged,
-            on_progress,
-            should_stop,
-        ),
-    )
+    # Held-out blocks say how often scores are hits, not what another objective does.
+    threshold = rules.hit_threshold if rules.seeks_score else None
+    judge = Judge(seed, rules.draws, device, threshold, judged, on_progress, should_stop)
+    names = AUTOMATIC if rules.model == AUTO else (rules.model,)
+    training = training_of(screen, prepared, rules.score, modules)
+    found_by, failed = judge_models(names, training, judge)
     evidences = {name: one.evidence for name, one in found_by.items()}
-    choice = describe_choice(evidences) if rules.model == AUTO else None
+    choice = {**describe_choice(evidences), "failed": failed} if rules.model == AUTO else None
     chosen = rules.model if choice is None else str(choice["chosen"])
     between = time.perf_counter()
-    posterior = find_model(chosen).fit(
-        found_by[chosen].training,
-        seed=seed,
-        device=device,
-        on_progress=on_progress,
-        should_stop=should_stop,
-        schedule=evidences[chosen].schedule,
-    )
-    seconds = {"evidence": between - started, "posterior": time.perf_counter() - between}
-    if choice is not None:
-        choice = {**choice, "failed": failed}
-    evidence = {**evidences[chosen].report, "seconds": seconds, "n_blocks": found, "choice": choice}
+    probing = Probing(find_model(chosen), device, on_progress, should_stop)
+    posterior, health, seconds = _fit_all(probing, found_by[chosen], seed, probe)
+    seconds = {"evidence": between - started, **seconds}
+    rows = held_out_rows(found_by[chosen].training, seed, judged)
+    said = evidences[chosen].report["hit_forecast"]
+    evidence = {
+        **evidences[chosen].report,
+        "seconds": seconds,
+        "n_blocks": found,
+        "choice": choice,
+        "health": health,
+        "floor": floor_of_fit(screen, prepared, rows, said, seed, should_stop),
+    }
     reason = f"{chosen}, fitted to {found} measured blocks. {_reason(evidence)}".rstrip()
     return Fitted(posterior, evidence, reason, time.perf_counter() - started)
+
+
+def _fit_all(
+    job: Probing, judged: Judged, seed: int, probe: bool
+) -> tuple[ModelPosterior, dict[str, Any], dict[str, float]]:
+    """The posterior on all blocks, its health, and the seconds that each took."""
+    started = time.perf_counter()
+    posterior = job.model.fit(
+        judged.training,
+        seed=seed,
+        device=job.device,
+        on_progress=job.on_progress,
+        should_stop=job.should_stop,
+        schedule=judged.evidence.schedule,
+    )
+    between = time.perf_counter()
+    asked = job if probe else None
+    report = judged.evidence.report
+    health = describe_health(posterior, judged.training, seed, asked, report)
+    seconds = {"posterior": between - started, "health": time.perf_counter() - between}
+    return posterior, health, seconds
 
 
 def _without_model(found: int, rules: RoundRules) -> Fitted:
@@ -292,11 +314,15 @@ def _without_model(found: int, rules: RoundRules) -> Fitted:
 
 
 def _reason(evidence: Mapping[str, Any]) -> str:
-    """How the model was chosen, who could not be fitted, and what plates and modules are worth."""
+    """How the model was chosen, who could not be fitted, whether a scorecard does better, and what
+    plates and modules are worth."""
     choice = evidence["choice"] or {"reason": "", "failed": {}}
     failed = [f"{name} could not be fitted: {why}." for name, why in choice["failed"].items()]
     plates = evidence.get("plates", {}).get("words", "")
-    return " ".join(filter(None, [choice["reason"], *failed, plates, *module_words(evidence)]))
+    floor = evidence["floor"] or {}
+    warned = floor["words"] if floor.get("beats") is False else ""
+    said = [choice["reason"], *failed, warned, plates, *module_words(evidence)]
+    return " ".join(filter(None, said))
 
 
 def training_of(

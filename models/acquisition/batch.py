@@ -97,9 +97,11 @@ class _Counts:
         self.count = np.zeros(int(self.compounds.max(initial=0)) + 1, dtype=np.int64)
 
     def has_room(self, row: int) -> bool:
+        """Whether no compound of candidate ``row`` is in the batch as often as is allowed."""
         return self.cap is None or bool(self.count[self.compounds[row]].max() < self.cap)
 
     def add(self, row: int) -> None:
+        """Count the compounds of candidate ``row``."""
         self.count[self.compounds[row]] += 1
 
 

@@ -26,6 +26,7 @@ import numpy as np
 
 from models.acquisition.pareto_batch import front_batch
 from models.acquisition.rules import HYPERVOLUME, RoundRules
+from models.bayes.training import one_thread
 from models.objectives.measured import MeasuredObjective
 from models.objectives.pareto import FreeRegion, non_dominated
 from models.objectives.posterior import FrontPosterior
@@ -39,7 +40,6 @@ from models.screen import (
     Stopped,
     never_stop,
 )
-from models.synergy.training import one_thread
 from models.synergy.worlds import nearby
 
 ELEMENTS_PER_BLOCK = 1 << 19

@@ -105,12 +105,13 @@ class PlateScorer:
         """``(len(plates),)`` log s of what was added and each plate; lower is better.
 
         ``threads``: how many work at once, each on one core where the caller keeps torch to one
-        (:func:`models.synergy.training.one_thread`). The result does not depend on it.
+        (:func:`models.bayes.training.one_thread`). The result does not depend on it.
         """
         rows, wells = self.padded(plates)
         result = np.empty(len(rows))
 
         def work(part: slice) -> None:
+            """Fill ``result`` for some plates."""
             between = squared_distances(self.white[rows[part]]).add_(self.base)
             result[part] = log_triples(between, self.distance, self._shift).numpy()
 

@@ -23,8 +23,8 @@ from models.acquisition.pdbal import (
     side_by_side,
     squared_distances,
 )
+from models.bayes.training import one_thread
 from models.screen import BoolArray, FloatArray, IntArray, StopCallback, Stopped, never_stop
-from models.synergy.training import one_thread
 
 SHORTLIST = 72
 TRIPLES = 384
@@ -128,6 +128,7 @@ class _Triples:
         triples = self.worlds[:, at].T.tolist()
 
         def work(part: slice) -> None:
+            """Fill ``terms`` for some triples."""
             for term, triple in zip(terms[part], triples[part], strict=True):
                 self._less_than_average(triple, term)
 

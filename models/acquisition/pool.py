@@ -25,6 +25,7 @@ from models.acquisition.functions import (
 from models.acquisition.improvement import require_k, top_k_values
 from models.acquisition.world_distances import common_hits, distance_of_hits
 from models.bayes.predictive import Noise, standard_cdf
+from models.bayes.training import one_thread
 from models.screen import (
     BoolArray,
     Candidates,
@@ -37,7 +38,6 @@ from models.screen import (
     no_progress,
 )
 from models.synergy.registry import ModelPosterior
-from models.synergy.training import one_thread
 from models.synergy.worlds import nearby
 
 ELEMENTS_PER_BLOCK = 1 << 20
@@ -169,6 +169,8 @@ def summarise_pool(
         for number, work in enumerate(passes):
 
             def check(done: int, before: int = number * m) -> None:
+                """Say how far this pass is, from the caller's thread; raise ``Stopped`` when
+                asked to."""
                 if should_stop():
                     raise Stopped
                 on_progress("scoring", before + min(done * size, m), len(passes) * m)

@@ -77,6 +77,8 @@ def learn_scale(draws: FloatArray, observed: FloatArray, noise: Noise) -> ScaleR
     mean = draws.mean(axis=0)
 
     def loss(log_factor: float) -> float:
+        """Negative mean log score, nats: observations over the factor, and the density's own
+        change."""
         shrunk = mean + (observed - mean) * math.exp(-log_factor)
         return log_factor - float(log_predictive_density(draws, shrunk, noise).mean())
 

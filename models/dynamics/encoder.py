@@ -15,7 +15,6 @@ import math
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.dynamics.local import Local
 from models.dynamics.series import TimeCourses
@@ -118,13 +117,14 @@ class Encoder(nn.Module):
         self.first = _linear(features, width, 1.0, generator)
         self.second = _linear(width, width, 1.0, generator)
         self.last = _linear(width, outputs, 0.03, generator)
+        self.bend_first, self.bend_second = nn.SiLU(), nn.SiLU()
 
     def forward(self, features: Tensor) -> Local:
         """The posterior of each series."""
         # A series far outside the training data must not drive its posterior as far away.
         features = features * torch.rsqrt(1 + (features / LARGEST_FEATURE).square())
-        hidden = functional.silu(self.first(features))
-        hidden = hidden + functional.silu(self.second(hidden))
+        hidden = self.bend_first(self.first(features))
+        hidden = hidden + self.bend_second(self.second(hidden))
         q = self.coordinates
         raw = self.last(hidden)
         sd = WIDEST * torch.sigmoid(raw[:, q : 2 * q] + math.log(START_SD / (WIDEST - START_SD)))

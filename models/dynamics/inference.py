@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.bayes.channel_health import ChannelHealth
+from models.bayes.training import NonFiniteLossError
 from models.dynamics.encoder import SeriesFeatures
 from models.dynamics.local import Local
 from models.dynamics.model import Batch, DynamicModel
@@ -34,10 +36,6 @@ Checkpoint = dict[str, Tensor]
 LARGEST_GRADIENT = 20.0
 """Longer gradients (of the loss per series) are shortened to this: one bad draw must not undo
 an hour. Part of the optimiser, not of the model."""
-
-
-class NonFiniteLossError(ArithmeticError):
-    """The loss became NaN or infinite; the message says at which step."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,10 @@ class Training:
 
 
 class Fit:
-    """One optimisation of one model; deterministic under its seed on one device."""
+    """One optimisation of one model; deterministic under its seed on one device.
+
+    ``health``: which channels of its encoder were active.
+    """
 
     def __init__(
         self, model: DynamicModel, series: TimeCourses, training: Training, seed: int
@@ -77,6 +78,7 @@ class Fit:
         self.batch = model.batch(series)
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
+        self.health = ChannelHealth()
         encoder = list(model.encoder.parameters())
         known = {id(weight) for weight in encoder}
         rest = [weight for weight in model.parameters() if id(weight) not in known]
@@ -96,6 +98,17 @@ class Fit:
         checkpoint_seconds: float = 30.0,
     ) -> None:
         """Take the steps that are left. Raises ``Stopped`` and :class:`NonFiniteLossError`."""
+        with self.health.watch(self.model.encoder):
+            self._steps(on_progress, should_stop, on_checkpoint, checkpoint_seconds)
+        self.model.eval()
+
+    def _steps(
+        self,
+        on_progress: ProgressCallback,
+        should_stop: StopCallback,
+        on_checkpoint: Callable[[Checkpoint], None] | None,
+        checkpoint_seconds: float,
+    ) -> None:
         saved = time.monotonic()
         while self.step < self.training.steps:
             if should_stop():
@@ -105,7 +118,6 @@ class Fit:
             if on_checkpoint and time.monotonic() - saved >= checkpoint_seconds:
                 on_checkpoint(self.checkpoint())
                 saved = time.monotonic()
-        self.model.eval()
 
     def _take(self) -> None:
         for group in self.optimizer.param_groups:
@@ -148,6 +160,7 @@ class Fit:
         found = {f"model.{k}": v.detach().clone() for k, v in self.model.state_dict().items()}
         for i, moments in self.optimizer.state_dict()["state"].items():
             found |= {f"adam.{i}.{k}": torch.as_tensor(v).clone() for k, v in moments.items()}
+        found |= {f"channels.{k}": v for k, v in self.health.state().items()}
         found["generator"] = self.generator.get_state()
         found["step"] = torch.tensor(self.step)
         return found
@@ -163,6 +176,7 @@ class Fit:
                 _, i, name = key.split(".")
                 whole["state"].setdefault(int(i), {})[name] = value.clone()
         self.optimizer.load_state_dict(whole)
+        self.health.restore({k[9:]: v for k, v in checkpoint.items() if k.startswith("channels.")})
         self.generator.set_state(checkpoint["generator"])
         self.step = int(checkpoint["step"])
 

@@ -59,6 +59,7 @@ class _State:
         self.initial = np.empty(0, np.int64)
 
     def meet(self, record: RoundRecord) -> Round:
+        """Learn what the next round measured, and say its entry of :func:`campaign_report`."""
         before, batch = self.measured, record.chosen
         self.measured = np.concatenate([before, batch])
         if record.number == 0:

@@ -87,6 +87,7 @@ class PastCampaign:
         row = order[np.searchsorted(blocks.candidates.keys(n)[order], candidates.keys(n))]
 
         def reveal(rows: IntArray) -> Screen:
+            """The screen with the wells of these candidates, by their numbers among the scored."""
             shown = np.zeros(len(scored), bool)
             shown[kept[rows]] = True
             return simulated.screen(*base, wells.select(shown[owner]))

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.bayes.training import NonFiniteLossError, one_thread
 from models.screen import (
     Candidates,
     IntArray,
@@ -35,7 +36,7 @@ from models.screen import (
     no_progress,
 )
 from models.synergy.inputs import ScoredBlocks, Training
-from models.synergy.training import NonFiniteLossError, Schedule, one_thread, require_rows
+from models.synergy.training import Schedule, require_rows
 
 NAME = "one_hot_networks"
 MEMBERS = 5
@@ -112,7 +113,7 @@ class OneHotNetworks:
         """Fit to measured blocks on the CPU; their order does not matter.
 
         Raises :class:`ScreenError` for fewer than 10 blocks, ``Stopped``, and
-        :class:`models.synergy.training.NonFiniteLossError`.
+        :class:`models.bayes.training.NonFiniteLossError`.
         """
         blocks = training.sorted().blocks
         require_rows(len(blocks), MIN_ROWS)
@@ -133,10 +134,12 @@ class _Pairs:
 
     @classmethod
     def of(cls, at: Candidates) -> _Pairs:
+        """The rows of ``at``, in its order."""
         columns = (at.compounds[:, 0], at.compounds[:, 1], at.cell_line)
         return cls(*(torch.as_tensor(np.ascontiguousarray(c)) for c in columns))
 
     def select(self, rows: Tensor) -> _Pairs:
+        """Some rows, by number or mask."""
         return _Pairs(self.first[rows], self.second[rows], self.line[rows])
 
 

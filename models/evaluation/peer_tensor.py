@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.bayes.training import one_thread
 from models.pharmacology.dose_response import CurveTable
 from models.screen import (
     Candidates,
@@ -37,7 +38,7 @@ from models.synergy.response.scoring import (
     score_draws,
 )
 from models.synergy.response.treatments import Treatments
-from models.synergy.training import Schedule, one_thread
+from models.synergy.training import Schedule
 
 ELEMENTS_PER_BLOCK = 1 << 21
 
@@ -72,6 +73,8 @@ class AnchoredTensor:
         def surface(
             pairs: IntArray, doses: FloatArray, line: IntArray
         ) -> tuple[list[Tensor], Tensor]:
+            """Each compound as measured, ``(m,)`` expanded to ``(m, n)``, and both together
+            ``(m, n)``."""
             measured = self.curves.viability(pairs, line[:, None], doses)
             joint = self._joint(pairs, doses, line, n, seed)
             columns = torch.from_numpy(measured.astype(np.float32))

@@ -274,6 +274,8 @@ class _Played:
     should_stop: StopCallback
 
     def run(self, strategy: Strategy | None) -> RoundResult:
+        """The round as ``strategy`` plays it; as the service does for ``None``. Raises
+        ``Stopped``."""
         if strategy is not None:
             return self._as_peer(strategy)
         return run_round(
@@ -324,6 +326,7 @@ class _Clock:
         self.inner(stage, done, total)
 
     def finish(self) -> dict[str, float]:
+        """CPU seconds of each of ``PARTS``, the time since the last report included."""
         self._count()
         return self.spent
 

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from models.acquisition.draws import AcquisitionError
+from models.bayes.training import one_thread
 from models.evaluation.campaign_report import campaign_report
 from models.evaluation.past_campaign import PastCampaign, Source
 from models.evaluation.replay import RoundRecord, replay
@@ -31,7 +32,6 @@ from models.evaluation.replay_study import FORMAT, ReplayStudy, ReplayTask, Stor
 from models.evaluation.replay_summary import Played, compare, summarise
 from models.evaluation.running import library_versions
 from models.screen import ScreenError, StopCallback, Stopped, never_stop
-from models.synergy.training import one_thread
 
 POLL_S = 0.1
 STAGE_EVERY_S = 0.5
@@ -147,6 +147,7 @@ class _Teller:
         campaign, said = _campaign(task.source), [0.0]
 
         def stage(name: str, done: int, total: int) -> None:
+            """Pass a stage on, but not more often than every ``STAGE_EVERY_S`` seconds."""
             now = time.monotonic()
             if now - said[0] >= STAGE_EVERY_S:
                 said[0] = now

@@ -134,6 +134,8 @@ class _Source:
         blocks: Blocks,
         base: ModelPosterior,
     ) -> _Source:
+        """Score functions from the model's own responses where it has them, else from curves;
+        noise as of a usual block."""
         grids = DoseGrids.of(screen.wells, len(screen.compounds))
         scores = ScoreFunctions(base, blocks.score_name, curves, grids, excess_profile(blocks))
         functions: BlockFunctions = scores
@@ -149,4 +151,5 @@ class _Source:
         return cls(base, functions, noise, pairs)
 
     def posterior_of(self, objective: Scalar) -> ObjectivePosterior:
+        """Draws of ``objective`` and the noise of its measurement."""
         return ObjectivePosterior(self.base, objective, self.functions, self.noise, self.pairs)

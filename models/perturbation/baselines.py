@@ -18,17 +18,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from models.perturbation.data import ResponseTable, require_doses
 from models.perturbation.forecast import fit_noise
 from models.perturbation.learnable import learnable
+from models.perturbation.saving import (
+    df_from_json,
+    df_to_json,
+    head_of,
+    read_head,
+    to_arrays,
+    to_tensors,
+)
 from models.screen import (
     FloatArray,
     IntArray,
     ProgressCallback,
-    ScreenError,
     StopCallback,
     Stopped,
     never_stop,
@@ -39,6 +45,8 @@ VERSION = 1
 MIN_JUDGED = 10
 """Conditions of several perturbations from which a spread can be learned."""
 MIN_INSIDE = 4
+
+_ARRAYS = ("doses", "values", "noise_scale")
 
 Rule = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 """``rule(doses (n, p), values (n, g), at (m, p)) -> (m, g)``."""
@@ -148,14 +156,9 @@ class RulePosterior:
 
     def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and JSON-able metadata."""
-        arrays = {name: getattr(self, name) for name in ("doses", "values", "noise_scale")}
-        return {name: torch.from_numpy(a.copy()) for name, a in arrays.items()}, {
-            "model": self.model,
-            "version": VERSION,
-            "perturbations": list(self.perturbations),
-            "readouts": list(self.readouts),
-            "noise_df": None if np.isinf(self.noise_df) else self.noise_df,
-        }
+        tensors = to_tensors({name: getattr(self, name) for name in _ARRAYS})
+        head = head_of(self, self.model, VERSION)
+        return tensors, head | {"noise_df": df_to_json(self.noise_df)}
 
 
 @dataclass(frozen=True)
@@ -191,21 +194,9 @@ class RuleModel:
 
     def load(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> RulePosterior:
         """Inverse of :meth:`RulePosterior.save`."""
-        require_version(metadata, self.name, VERSION)
-        df = metadata["noise_df"]
         return RulePosterior(
-            self.name,
-            tuple(metadata["perturbations"]),
-            tuple(metadata["readouts"]),
-            tensors["doses"].numpy().copy(),
-            tensors["values"].numpy().copy(),
-            tensors["noise_scale"].numpy().copy(),
-            float("inf") if df is None else df,
+            model=self.name,
+            **read_head(metadata, self.name, VERSION),
+            **to_arrays(tensors, _ARRAYS),
+            noise_df=df_from_json(metadata["noise_df"]),
         )
-
-
-def require_version(metadata: Mapping[str, Any], model: str, version: int) -> None:
-    """Raise :class:`ScreenError` unless ``metadata`` were saved by this version of this model."""
-    if metadata.get("model") != model or metadata.get("version") != version:
-        found = f"{metadata.get('model')} version {metadata.get('version')}"
-        raise ScreenError(f"cannot load {found} as {model} version {version}")

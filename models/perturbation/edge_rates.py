@@ -59,6 +59,7 @@ def fit_frequencies(probability: FloatArray, truth: BoolArray) -> tuple[float, f
     log_odds, real = _log_odds(probability[seen]), truth[seen].astype(np.float64)
 
     def loss(point: FloatArray) -> tuple[float, FloatArray]:
+        """Negative log posterior of (a, log b), nats, and its gradient ``(2,)``."""
         slope = np.exp(point[1])
         odds = point[0] + slope * log_odds
         excess = expit(odds) - real

@@ -144,6 +144,8 @@ class _Chain:
         return np.asarray(self.y - self.b.T @ low - self.up[self.raised].T @ high)
 
     def sweep_effects(self, keep: bool) -> None:
+        """Draw every gene's edges and their effects, a regulator at a time in random order,
+        given responses and priors; ``keep``: add chances and means of effects to the sums."""
         low, high = self.inputs()
         weight = self.free / (1 + self.bend(low, high))
         loud = weight * self.residual(low, high)
@@ -182,6 +184,8 @@ class _Chain:
             self.b[j, moved] = new
 
     def sweep_responses(self) -> None:
+        """Draw what the genes' responses were before the noise of reading, given edges and
+        effects."""
         low, high = self.inputs()
         bend = self.bend(low, high)
         weight = self.free / (1 + bend)
@@ -233,6 +237,8 @@ class _Chain:
         return np.where(self.free[genes], new, self.x[genes])
 
     def update_priors(self, sweep: int) -> None:
+        """Draw each gene's share of edges, after the first sweeps, and the common size of
+        effects."""
         g, count = len(self.pi), self.edge.sum(axis=1)
         if sweep >= LONE_SWEEPS:
             share = max(count.sum() / g**2, 1e-4)

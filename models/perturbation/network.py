@@ -181,6 +181,7 @@ def learn_network(
     numbers = iter(int(number) for number in seeds)
 
     def sample(data: InterventionTable, stage: str, number: int = 0, of: int = 1) -> EdgeSamples:
+        """Edges of one table under the next seed; ``number`` of ``of`` runs for the progress."""
         return sample_edges(
             make_design(data),
             settings.sampler,

@@ -70,6 +70,28 @@ def top_edges(scores: FloatArray, n_edges: int) -> BoolArray:
 
 
 @dataclass(frozen=True)
+class EdgeRates:
+    """``precision``: share of predicted edges that are significant; ``false_omission``: share of
+    significant ones among pairs that were *not* predicted. ``None`` where there are no such."""
+
+    precision: float | None
+    false_omission: float | None
+    n_edges: int
+    n_others: int
+
+
+def edge_rates(predicted: BoolArray, significant: BoolArray, tested: BoolArray) -> EdgeRates:
+    """Over all ``tested`` pairs ``(t, m)``, the diagonal too if tested: nothing is sampled and
+    nothing is rescaled."""
+    edges, others = predicted & tested, ~predicted & tested
+
+    def share(of: BoolArray) -> float | None:
+        return float(significant[of].mean()) if of.any() else None
+
+    return EdgeRates(share(edges), share(others), int(edges.sum()), int(others.sum()))
+
+
+@dataclass(frozen=True)
 class CellScores:
     """What held-out cells say of a network.
 
@@ -102,16 +124,15 @@ def score_on_cells(
     distance, differs, tested = _contrasts(held_out, p_value)
     if called.shape != tested.shape:
         raise ScreenError("the network and the held-out conditions have different genes")
-    edges = called & tested
-    omitted = tested & ~called
-    if not edges.any() or not omitted.any():
+    rates = edge_rates(called, differs, tested)
+    if rates.precision is None or rates.false_omission is None:
         raise ScreenError("held-out conditions test no called edge, or no other pair")
     return CellScores(
-        int(edges.sum()),
-        float(distance[edges].mean()),
-        float(differs[edges].mean()),
-        float(differs[omitted].mean()),
-        int(omitted.sum()),
+        rates.n_edges,
+        float(distance[called & tested].mean()),
+        rates.precision,
+        rates.false_omission,
+        rates.n_others,
     )
 
 

@@ -17,21 +17,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.linalg
-import torch
 from torch import Tensor
 
-from models.perturbation.baselines import require_version
 from models.perturbation.data import ResponseTable, require_doses
 from models.perturbation.features import main_features, typical_doses
 from models.perturbation.learnable import learnable
 from models.perturbation.pair_prior import PairPrior, Parts
 from models.perturbation.readout_factors import ReadoutFactors, fit_factors
+from models.perturbation.saving import head_of, read_head, to_arrays, to_tensors
 from models.screen import (
     FloatArray,
     ProgressCallback,
@@ -69,8 +68,8 @@ class PairFactorsPosterior:
     targets: FloatArray
     rest_targets: FloatArray
 
-    model: str = NAME
-    noise_df: float = float("inf")
+    model: str = field(default=NAME, init=False)
+    noise_df: float = field(default=float("inf"), init=False)
 
     def mean(self, doses: FloatArray) -> FloatArray:
         """``(m, g)`` expected response."""
@@ -115,11 +114,7 @@ class PairFactorsPosterior:
         """Tensors and JSON-able metadata."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {"unit": self.prior.unit, "embedding": self.prior.embedding}
-        return {name: torch.from_numpy(a.copy()) for name, a in arrays.items()}, {
-            "model": NAME,
-            "version": VERSION,
-            "perturbations": list(self.perturbations),
-            "readouts": list(self.readouts),
+        return to_tensors(arrays), head_of(self, NAME, VERSION) | {
             "rest": self.rest,
             "power": self.prior.power,
             "shared": self.prior.shared,
@@ -247,24 +242,13 @@ class PairFactors:
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
     ) -> PairFactorsPosterior:
         """Inverse of :meth:`PairFactorsPosterior.save`."""
-        require_version(metadata, NAME, VERSION)
+        head = read_head(metadata, NAME, VERSION)
+        kernel = to_arrays(tensors, ("unit", "embedding"))
         prior = PairPrior(
-            tensors["unit"].numpy().copy(),
-            metadata["power"],
-            tensors["embedding"].numpy().copy(),
-            metadata["shared"],
+            kernel["unit"], metadata["power"], kernel["embedding"], metadata["shared"]
         )
         return PairFactorsPosterior(
-            perturbations=tuple(metadata["perturbations"]),
-            readouts=tuple(metadata["readouts"]),
-            prior=prior,
-            doses=tensors["doses"].numpy().copy(),
-            noise_scale=tensors["noise_scale"].numpy().copy(),
-            directions=tensors["directions"].numpy().copy(),
-            strength=tensors["strength"].numpy().copy(),
-            rest=metadata["rest"],
-            targets=tensors["targets"].numpy().copy(),
-            rest_targets=tensors["rest_targets"].numpy().copy(),
+            **head, prior=prior, rest=metadata["rest"], **to_arrays(tensors, _ARRAYS)
         )
 
 

@@ -14,14 +14,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from models.perturbation.baselines import judged_rows, require_version
+from models.perturbation.baselines import judged_rows
 from models.perturbation.data import ResponseTable, require_doses
 from models.perturbation.features import typical_doses
 from models.perturbation.forecast import fit_noise
 from models.perturbation.learnable import learnable
+from models.perturbation.saving import (
+    df_from_json,
+    df_to_json,
+    head_of,
+    read_head,
+    to_arrays,
+    to_tensors,
+)
 from models.screen import (
     FloatArray,
     IntArray,
@@ -36,6 +43,8 @@ from models.screen import (
 VERSION = 1
 PENALTIES = tuple(float(x) for x in np.geomspace(0.003, 30.0, 17))
 """Tried, in units of the mean square of a typical dose."""
+
+_ARRAYS = ("weights", "root", "noise_scale")
 
 
 @dataclass(frozen=True)
@@ -70,15 +79,9 @@ class RidgePosterior:
 
     def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and JSON-able metadata."""
-        arrays = {name: getattr(self, name) for name in ("weights", "root", "noise_scale")}
-        return {name: torch.from_numpy(a.copy()) for name, a in arrays.items()}, {
-            "model": self.model,
-            "version": VERSION,
-            "perturbations": list(self.perturbations),
-            "readouts": list(self.readouts),
-            "penalty": self.penalty,
-            "noise_df": None if np.isinf(self.noise_df) else self.noise_df,
-        }
+        tensors = to_tensors({name: getattr(self, name) for name in _ARRAYS})
+        head = head_of(self, self.model, VERSION)
+        return tensors, head | {"penalty": self.penalty, "noise_df": df_to_json(self.noise_df)}
 
 
 @dataclass(frozen=True)
@@ -137,17 +140,12 @@ class Ridge:
 
     def load(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> RidgePosterior:
         """Inverse of :meth:`RidgePosterior.save`."""
-        require_version(metadata, self.name, VERSION)
-        df = metadata["noise_df"]
         return RidgePosterior(
-            self.name,
-            tuple(metadata["perturbations"]),
-            tuple(metadata["readouts"]),
-            tensors["weights"].numpy().copy(),
-            tensors["root"].numpy().copy(),
-            tensors["noise_scale"].numpy().copy(),
-            float("inf") if df is None else df,
-            metadata["penalty"],
+            model=self.name,
+            **read_head(metadata, self.name, VERSION),
+            **to_arrays(tensors, _ARRAYS),
+            noise_df=df_from_json(metadata["noise_df"]),
+            penalty=metadata["penalty"],
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from models.bayes.stacking import allot
-from models.perturbation.baselines import MIN_JUDGED, RULES, RuleModel, judged_rows, require_version
+from models.perturbation.baselines import MIN_JUDGED, RULES, RuleModel, judged_rows
 from models.perturbation.choice import STACKED, HeldOut, learn
 from models.perturbation.data import ResponseTable
 from models.perturbation.forecast import Forecast, moments
@@ -23,6 +23,7 @@ from models.perturbation.learnable import learnable
 from models.perturbation.pair_factors import PairFactors
 from models.perturbation.protocol import ResponseModel, ResponsePosterior
 from models.perturbation.ridge import Ridge
+from models.perturbation.saving import df_from_json, df_to_json, require_version
 from models.screen import (
     FloatArray,
     IntArray,
@@ -108,7 +109,7 @@ class StackedPosterior:
             "weights": list(self.weights),
             "factor": self.factor,
             "noise_scale": self.noise_scale.tolist(),
-            "noise_df": None if np.isinf(self.noise_df) else self.noise_df,
+            "noise_df": df_to_json(self.noise_df),
             "report": self.report,
             "members": parts,
         }
@@ -165,13 +166,12 @@ class Stacked:
             head = f"{k}."
             own = {t.removeprefix(head): v for t, v in tensors.items() if t.startswith(head)}
             members.append(by_name[part["model"]].load(own, part))
-        df = metadata["noise_df"]
         return StackedPosterior(
             tuple(members),
             tuple(metadata["weights"]),
             metadata["factor"],
             np.array(metadata["noise_scale"]),
-            float("inf") if df is None else df,
+            df_from_json(metadata["noise_df"]),
             dict(metadata["report"]),
         )
 
@@ -201,6 +201,7 @@ class _Job:
         return np.concatenate(parts), {name: _join(found) for name, found in said.items()}
 
     def fit(self, model: ResponseModel, rows: ResponseTable, stage: str) -> ResponsePosterior:
+        """A member fitted to ``rows``; its progress is told as that of ``stage``."""
         return model.fit(
             rows,
             seed=self.seed,

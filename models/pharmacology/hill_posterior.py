@@ -145,6 +145,7 @@ class _Grid:
 
     @classmethod
     def of(cls, low: FloatArray, high: FloatArray, shape: tuple[int, int]) -> _Grid:
+        """Cells of equal size between ``low`` and ``high``, ``(b, 2)`` in log C and log h."""
         width = (high - low) / np.array(shape)
         axes = [low[:, k, None] + width[:, k, None] * (np.arange(shape[k]) + 0.5) for k in (0, 1)]
         return cls(np.repeat(axes[0], shape[1], axis=1), np.tile(axes[1], shape[0]), width, shape)

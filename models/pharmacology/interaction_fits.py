@@ -5,7 +5,7 @@ as a normal distribution with the curves' covariance), the error of the vehicle 
 wells share, and the interaction's own parameters under weak priors. The mode comes from
 Levenberg-Marquardt steps, the intervals from draws of all unknowns together
 (:mod:`models.pharmacology.importance`), so that what the curves leave open widens them, and a bent
-posterior bends them: intervals of MuSyC by the curvature at the mode held 79 to 87 % instead of 90.
+posterior bends them: intervals of MuSyC by the curvature at the mode held 79 to 89 % instead of 90.
 A parameter whose posterior is hardly narrower than its prior is flagged: its interval is then
 mostly the prior's.
 """
@@ -185,6 +185,8 @@ class _Task:
         well_factor: float,
         shared_sd: float,
     ) -> _Task:
+        """The blocks whose rows are ``table`` ``(b, c)``, ``filled`` where one is real; other
+        arguments as in :func:`fit_interactions`."""
         head = table[:, 0]
         at = (pairs.compounds[head], pairs.cell_line[head][:, None])
         viability, compounds = pairs.viability[table], pairs.compounds[table]
@@ -258,7 +260,7 @@ class _Task:
         flat = drawn.points.reshape(-1, size)
         curves = self._curves(flat, np.repeat(rows, drawn.points.shape[1]))
         values = rule.to_value(flat[:, -p:], curves).reshape(len(rows), -1, p)
-        low, high = (drawn.quantile(values, share) for share in (0.05, 0.95))
+        low, high = drawn.quantiles(values, (0.05, 0.95))
         return np.stack([low, high, drawn.sd()[:, -p:]])
 
     def _curves(self, z: FloatArray, rows: IntArray) -> FloatArray:

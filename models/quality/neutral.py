@@ -41,6 +41,7 @@ class NeutralWells:
 
     @property
     def n_groups(self) -> int:
+        """Number of groups; 0 without wells."""
         return int(self.group.max(initial=-1)) + 1
 
     @property

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.bayes.layers import GaussianWeight
+from models.bayes.training import one_thread, student_log_density
 from models.screen import (
     Candidates,
     FloatArray,
@@ -31,15 +33,7 @@ from models.screen import (
 )
 from models.synergy.inputs import InputTables, ScoredBlocks, Training
 from models.synergy.network import Effects, Network, Sizes
-from models.synergy.training import (
-    Schedule,
-    Targets,
-    Trainer,
-    noise_scale,
-    one_thread,
-    require_rows,
-    student_log_density,
-)
+from models.synergy.training import Schedule, Targets, Trainer, noise_scale, require_rows
 from models.synergy.worlds import Worlds, nearby
 
 NAME = "bnn_gaussian"
@@ -72,7 +66,8 @@ class Scaling:
 class BnnPosterior:
     """Posterior of ``bnn_gaussian``; see :class:`models.screen.Posterior`.
 
-    ``schedule``: what the fit ran, for refits on more data.
+    ``schedule``: what the fit ran, for refits on more data. ``channels``: how active its channels
+    were (:meth:`models.bayes.channel_health.ChannelHealth.report`), ``None`` where unknown.
     """
 
     model = NAME
@@ -87,6 +82,7 @@ class BnnPosterior:
     ) -> None:
         self.network, self.tables, self.effects = network, tables, effects
         self.scaling, self.schedule = scaling, schedule
+        self.channels: dict[str, Any] | None = None
         self._worlds: Worlds | None = None
 
     @torch.no_grad()
@@ -110,9 +106,18 @@ class BnnPosterior:
         return result
 
     def diagnostics(self) -> dict[str, Any]:
-        """Steps taken and how far the posterior moved from its prior (KL, nats)."""
-        kl = float(self.network.kl())
-        return {"kind": "variational", "steps": self.schedule.steps, "kl": round(kl, 3)}
+        """Steps taken, how far the posterior moved from its prior (KL, nats) and ``channels``."""
+        return {
+            "kind": "variational",
+            "steps": self.schedule.steps,
+            "kl": round(float(self.network.kl()), 3),
+            "channels": self.channels,
+        }
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights of one drawn function: posterior means, not their spreads."""
+        return sum(m.mean.numel() for m in self.network.modules() if isinstance(m, GaussianWeight))
 
     @property
     def noise_df(self) -> float:
@@ -177,7 +182,7 @@ class BnnGaussian:
         ``schedule``: run exactly this, without a search. ``refit``: after the search train again
         on all blocks (else the posterior has not seen those that chose the number of steps).
         Raises :class:`ScreenError` for fewer than 5 blocks or values that are not finite,
-        ``Stopped``, and :class:`models.synergy.training.NonFiniteLossError`.
+        ``Stopped``, and :class:`models.bayes.training.NonFiniteLossError`.
         """
         blocks = training.sorted().blocks
         require_rows(len(blocks), MIN_ROWS)
@@ -209,6 +214,7 @@ class BnnGaussian:
             "sizes": dataclasses.asdict(posterior.network.sizes),
             "scaling": dataclasses.asdict(posterior.scaling),
             "schedule": dataclasses.asdict(posterior.schedule),
+            "channels": posterior.channels,
         }
         return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata
 
@@ -225,13 +231,15 @@ class BnnGaussian:
             {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         )
         names = ("compounds", "cell_lines", "curves")
-        return BnnPosterior(
+        posterior = BnnPosterior(
             network.to(device),
             InputTables(*(tensors[f"tables.{name}"].to(device) for name in names)),
             Effects(tensors["effects.singles"].numpy(), tensors["effects.pairs"].numpy()),
             Scaling(**metadata["scaling"]),
             Schedule(**metadata["schedule"]),
         )
+        posterior.channels = metadata.get("channels")
+        return posterior
 
 
 @dataclass(frozen=True)
@@ -258,6 +266,7 @@ class _Fit:
         posterior.network.forget_unmeasured(targets.rows)
         posterior.network.requires_grad_(False)
         posterior.schedule = Schedule(steps, plan.horizon)
+        posterior.channels = trainer.health.report()
         posterior._worlds = None
         return posterior
 

@@ -165,6 +165,16 @@ def split_rows(
     return np.sort(rest), np.sort(order[first : first + count])
 
 
+def held_out_rows(
+    training: Training, seed: int, judged: BoolArray | None = None
+) -> tuple[IntArray, IntArray]:
+    """Rows of ``training``, as it is given, that :func:`measure_evidence` fits to and holds out,
+    both in the order of their keys."""
+    order = training.blocks.order(len(training.features.compounds))
+    kept, left_out = split_rows(len(order), seed, None if judged is None else judged[order])
+    return order[kept], order[left_out]
+
+
 def baseline_predictions(
     train: ScoredBlocks, at: ScoredBlocks, features: Features
 ) -> dict[str, PointPrediction]:

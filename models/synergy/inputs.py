@@ -45,11 +45,19 @@ class Observations(Protocol):
     """
 
     @property
-    def candidates(self) -> Candidates: ...
+    def candidates(self) -> Candidates:
+        """``(m,)`` blocks."""
+        ...
+
     @property
-    def score(self) -> FloatArray: ...
+    def score(self) -> FloatArray:
+        """``(m,)`` measured scores, in their unit."""
+        ...
+
     @property
-    def noise_sd(self) -> FloatArray: ...
+    def noise_sd(self) -> FloatArray:
+        """``(m,)`` their standard errors, in the same unit."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -204,10 +212,12 @@ class InputTables:
 
     @property
     def n_compounds(self) -> int:
+        """Rows of ``compounds``."""
         return len(self.compounds)
 
     @property
     def n_cell_lines(self) -> int:
+        """Rows of ``cell_lines``."""
         return len(self.cell_lines)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from models.bayes.forecast import number
 from models.bayes.predictive import log_predictive_density
+from models.bayes.training import NonFiniteLossError
 from models.screen import (
     BoolArray,
     FloatArray,
@@ -36,7 +37,6 @@ from models.synergy.evidence import Evidence, forecast_blocks, measure_evidence,
 from models.synergy.inputs import Training
 from models.synergy.modules import Module
 from models.synergy.registry import Model, find_model
-from models.synergy.training import NonFiniteLossError
 
 FOLDS = 3
 FEW_BLOCKS = 1_000

@@ -167,6 +167,7 @@ class Network(nn.Module):
         self.log_noise = nn.Parameter(torch.tensor(-0.5))
         self.log_df = nn.Parameter(torch.tensor(math.log(DF_START)))
         self.warp = Warp()
+        self.bend_compound, self.bend_pair = nn.SiLU(), nn.SiLU()
 
     def forward(self, rows: Rows, tables: InputTables, generator: torch.Generator) -> Tensor:
         """``(rows,)`` scores, one independent draw a row (training only)."""
@@ -176,7 +177,7 @@ class Network(nn.Module):
         forms = self.product(torch.cat([first, second]), generator)
         product = forms[: len(first)] * forms[len(first) :]
         mixed = add_moments(self.sum.moments(total), self.mix.moments(product))
-        hidden = SLOPE * functional.silu(draw_moments(mixed, generator))
+        hidden = SLOPE * self.bend_pair(draw_moments(mixed, generator))
         output = add_moments(
             self.head.moments(hidden),
             self.skip.moments(total),
@@ -230,7 +231,8 @@ class Network(nn.Module):
             self.cell_line.moments(cell_line),
             self.curve.moments(tables.curves[single]),
         )
-        return SLOPE * functional.silu(draw_moments(moments, generator))
+        bent: Tensor = self.bend_compound(draw_moments(moments, generator))
+        return SLOPE * bent
 
     def _effect_moments(self, rows: Rows) -> tuple[Moments, ...]:
         return (

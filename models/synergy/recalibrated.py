@@ -57,6 +57,12 @@ class RecalibratedPosterior:
         return self.inner.model + SUFFIX
 
     @property
+    def n_parameters(self) -> int | None:
+        """Of the inner model."""
+        found: int | None = getattr(self.inner, "n_parameters", None)
+        return found
+
+    @property
     def noise_df(self) -> float:
         """Degrees of freedom, unchanged."""
         return self.inner.noise_df

@@ -58,7 +58,9 @@ class Model(Protocol):
     """One model family; stateless. See :class:`models.synergy.bnn.BnnGaussian`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The key under which it is registered."""
+        ...
 
     def fit(
         self,

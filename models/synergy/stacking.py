@@ -108,6 +108,13 @@ class StackedPosterior:
         )
 
     @property
+    def n_parameters(self) -> int | None:
+        """Of all components together; ``None`` where one of them does not know."""
+        counts: list[int | None] = [getattr(c, "n_parameters", None) for c in self.components]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    @property
     def noise_df(self) -> float:
         """Degrees of freedom; see the class."""
         pairs = zip(self.weights, self.components, strict=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from models.bayes.channel_health import ChannelHealth
+from models.bayes.training import NonFiniteLossError, student_log_density
 from models.screen import ProgressCallback, ScreenError, StopCallback, Stopped
 from models.synergy.inputs import InputTables
 from models.synergy.network import Network, Rows
@@ -68,17 +69,6 @@ class Targets:
         return Targets(self.rows.select(index), self.score[index], self.known_sd[index])
 
 
-class NonFiniteLossError(ArithmeticError):
-    """The loss became NaN or infinite; the message says at which step."""
-
-
-def student_log_density(residual: Tensor, scale: Tensor, df: Tensor) -> Tensor:
-    """log of the Student-t density of ``residual`` with this scale, broadcast; nats."""
-    half = (df + 1) / 2
-    constant = torch.lgamma(half) - torch.lgamma(df / 2) - 0.5 * torch.log(df * math.pi)
-    return constant - torch.log(scale) - half * torch.log1p((residual / scale).square() / df)
-
-
 def noise_scale(learned: Tensor, known_sd: Tensor) -> Tensor:
     """Scale of the observation noise: learned and known parts add in squares."""
     return torch.sqrt(learned.square() + known_sd.square())
@@ -90,7 +80,10 @@ def negative_elbo(row_log_likelihood: Tensor, kl: Tensor, n_rows: int) -> Tensor
 
 
 class Trainer:
-    """One optimisation of one network. Deterministic under ``generator`` on one device."""
+    """One optimisation of one network. Deterministic under ``generator`` on one device.
+
+    ``health``: which of its channels were active while it trained.
+    """
 
     def __init__(
         self,
@@ -102,6 +95,7 @@ class Trainer:
     ) -> None:
         self.network, self.tables, self.data = network, tables, data
         self.schedule, self.generator = schedule, generator
+        self.health = ChannelHealth()
         self.optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, fused=True)
 
     def run(
@@ -114,6 +108,15 @@ class Trainer:
 
         Returns the number of steps behind the weights that the network ends with.
         """
+        with self.health.watch(self.network):
+            return self._run(held_out, on_progress, should_stop)
+
+    def _run(
+        self,
+        held_out: Callable[[], float] | None,
+        on_progress: ProgressCallback,
+        should_stop: StopCallback,
+    ) -> int:
         best, best_step, best_state = -math.inf, 0, self.network.state_dict()
         for step in range(self.schedule.steps):
             if should_stop():
@@ -162,18 +165,6 @@ class Trainer:
             return self.data
         picked = torch.randint(n, (BATCH_ROWS,), generator=self.generator)
         return self.data.select(picked.to(self.data.score.device))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run the body on one CPU thread: its tensors are small, and threads that wait for each other
-    on a busy machine made a fit ten times slower than one thread alone."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def require_rows(n: int, least: int) -> None:

@@ -210,6 +210,7 @@ class _Bend:
 
     @classmethod
     def of(cls, warp: Warp, centre: float, spread: float) -> _Bend:
+        """That of ``warp``, whose outcome is standardised by ``centre`` and ``spread``."""
         return cls(math.exp(float(warp.log_bend)), float(warp.skew), centre, spread)
 
     def finish(self, at: Tensor, into: Tensor) -> None:

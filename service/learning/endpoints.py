@@ -14,9 +14,11 @@ from service.kit.jobs.tables import Job
 from service.kit.pagination import PageDep, PageOut, page_out
 from service.kit.problems import Conflict, Invalid, NotFound, documented
 from service.kit.unit import UnitDep, UnitRoute, needs
+from service.learning.health import describe_again
 from service.learning.schemas import (
     DataOut,
     DataSourceOut,
+    MeasureAgainOut,
     MeasuredBlocksOut,
     ModelOut,
     PredictedItem,
@@ -116,6 +118,17 @@ def get_measured_blocks(
         ]
         return Response(csv_text(_BLOCK_HEADER, rows), media_type="text/csv; charset=utf-8")
     return MeasuredBlocksOut(model_id=model.id, score=model.score, items=items)
+
+
+@router.get(
+    "/models/{model_id}/measure-again",
+    dependencies=[needs(scopes.READ)],
+    responses=documented(NotFound, Invalid),
+)
+def list_contradictions(model_id: str, unit: UnitDep) -> MeasureAgainOut:
+    """Near-identical experiments with contradictory outcomes: what to measure again, and why."""
+    model = LearningService(unit).models.get(model_id)
+    return MeasureAgainOut(model_id=model.id, score=model.score, **describe_again(model.evidence))
 
 
 @router.post(

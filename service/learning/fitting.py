@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import structlog
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
@@ -33,10 +34,13 @@ from service.kit.outbox import emit
 from service.kit.parts import Parts
 from service.kit.unit import Unit
 from service.learning.earlier import EarlierData, block_sources
+from service.learning.health import warnings_of, with_names
 from service.learning.objectives import objective_of
 from service.learning.repository import FittedModelRepository
 from service.learning.snapshots import Snapshot, load_snapshot, read_snapshot, store_snapshot
 from service.learning.tables import FittedModel
+
+log = structlog.get_logger(__name__)
 
 
 def unit_of(ctx: JobContext, session: Session) -> Unit:
@@ -133,16 +137,19 @@ class Fitting:
                 self.seed,
                 modules=self.snapshot.modules,
                 judged=judged,
+                probe=True,
                 device=self.ctx.device,
                 on_progress=self.ctx.progress,
                 should_stop=self.ctx.should_stop,
             )
         except ScreenError as error:
             raise cannot_learn(error) from None
+        screen, names = self.snapshot.screen, self.snapshot.names
+        evidence = with_names(fitted.evidence, screen.compounds.ids, screen.cell_lines.ids, names)
+        fitted = replace(fitted, evidence=evidence)
         if self.earlier is not None and fitted.posterior is not None:
             reason = f"{fitted.reason} {self.earlier.reason()}"
-            evidence = {**fitted.evidence, "judged_on": words}
-            fitted = replace(fitted, reason=reason, evidence=evidence)
+            fitted = replace(fitted, reason=reason, evidence={**evidence, "judged_on": words})
         self._fresh = fitted
         return store_fit(fitted, self.ctx.artifacts)
 
@@ -214,6 +221,10 @@ def add_model(unit: Unit, columns: dict[str, Any]) -> FittedModel:
     )
     unit.session.flush()
     emit(unit.session, "model.ready", model, score=model.score)
+    warnings = warnings_of(model.evidence)
+    if warnings:
+        log.warning("model.warned", model_id=model.id, warnings=warnings)
+        emit(unit.session, "model.warned", model, warnings=len(warnings))
     return model
 
 

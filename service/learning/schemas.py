@@ -95,7 +95,8 @@ class ModelOut(Out):
         description="How the model did on measured blocks that it did not see: expected log "
         "predictive density, RMSE, correlations, coverage of its intervals, beside the additive "
         "baseline. `modules`, with attached data sets: what each is worth here, and whether it is "
-        "used."
+        "used. `health`: channels of networks that have collapsed, what the fit could have "
+        "memorised, contradicting measurements, `warnings` in words."
     )
     earlier: EarlierOut | None = Field(
         None, description="Null where all measurements are the campaign's own."
@@ -134,6 +135,42 @@ class MeasuredBlocksOut(Out):
     model_id: str
     score: str
     items: list[MeasuredBlock]
+
+
+class ContradictingBlock(Out):
+    compounds: list[str]
+    compound_names: list[str]
+    cell_line: str
+    cell_line_name: str
+    score: float = Field(description="As measured.")
+    standard_error: float
+    expected: float = Field(description="By the model.")
+
+
+class Contradiction(Out):
+    """Two experiments with nearly the same inputs whose outcomes do not go together."""
+
+    suspect: ContradictingBlock = Field(
+        description="The one in more contradictions, or else further from what the model expects."
+    )
+    other: ContradictingBlock
+    distance: float = Field(description="Of their inputs; 0 where they are the same.")
+    z: float = Field(
+        description="Difference in standard errors, the errors widened where all differ by more "
+        "than they promise."
+    )
+    p: float
+    q: float = Field(description="Share of false flags among pairs as surprising as this one.")
+    words: str
+
+
+class MeasureAgainOut(Out):
+    model_id: str
+    score: str
+    tested: int = Field(description="Pairs of experiments that are near enough to be compared.")
+    flagged: int = Field(description="Of these, those with q of at most 0.1.")
+    items: list[Contradiction] = Field(description="The most surprising first, at most 50.")
+    words: str
 
 
 class AskedDose(Body):

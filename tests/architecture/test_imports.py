@@ -23,7 +23,16 @@ HTTP = [
     "service.kit.requests",
     "service.kit.unit",
 ]
-TENSORS = ["models.*", "service.learning.*", "service.batches.pool", "service.batches.recommending"]
+TENSORS = [
+    "models.*",
+    "service.learning.*",
+    "service.batches.pool",
+    "service.batches.recommending",
+    "service.surfaces.making",
+    "service.surfaces.sampling",
+    "service.triage.making",
+    "service.triage.folder",
+]
 
 # Package -> the modules that may import it. A name that ends in .* means everything below.
 DATASETS = [
@@ -41,12 +50,13 @@ ONLY = {
     "fastapi": HTTP,
     "starlette": HTTP,
     "uvicorn": ["service.cli", "service.kit.bounded_http"],
-    "typer": ["service.cli"],
+    "typer": ["service.cli", "service.screen_commands"],
     "jinja2": ["service.web.*"],
     "matplotlib": ["service.learning.replay_plot"],
     "httpx2": ["service.demo.*", "service.client.*"],
     "torch": ["models.*", "service.learning.*", "service.kit.devices", DATASETS[0]],
     "torchdiffeq": ["models.dynamics.*"],
+    "zuko": ["models.dynamics.stochastic.*"],
     "anndata": ["service.datasets.reading.anndata_file"],
     "numpy": [*TENSORS, *DATASETS, "service.demo.*", "service.assays.uploads.judging"],
     "scipy": ["models.*", "service.demo.*"],
@@ -57,8 +67,10 @@ ONLY = {
     "models.acquisition": ["models.*", "service.batches.recommending"],
     "models.bayes": ["models.*", "service.learning.*"],
     "models.perturbation": ["models.*", *DATASETS],
+    "models.surfaces": ["models.*", "service.surfaces.making", "service.surfaces.sampling"],
+    "models.triage": ["models.*", "service.triage.*"],
     "models.dynamics": ["models.*", *DATASETS],
-    "safetensors": ["models.*", "service.learning.*", *DATASETS],
+    "safetensors": ["models.*", "service.learning.*", "service.surfaces.making", *DATASETS],
     "pyarrow": ["service.batches.documents", "service.assays.files_in.parquet"],
     "python_calamine": ["service.assays.files_in.workbook"],
     "pickle": [],
@@ -92,15 +104,15 @@ def test_the_contracts_of_import_linter_are_kept(capsys: pytest.CaptureFixture[s
 
 
 def test_models_run_on_a_bare_gpu_machine() -> None:
-    """House rule 1: all of models/ but the chemistry imports with torch, torchdiffeq, numpy, scipy
-    and safetensors alone, so that benchmarks need nothing else."""
+    """House rule 1: all of models/ but the chemistry imports with torch, torchdiffeq, zuko, numpy,
+    scipy and safetensors alone, so that benchmarks need nothing else."""
     names = [s.name for s in sources("models") if s.room != "models.chemistry"]
     _run(f"""
         import sys
         from importlib.metadata import packages_distributions, requires
         import re
 
-        wanted = ["torch", "torchdiffeq", "numpy", "scipy", "safetensors"]
+        wanted = ["torch", "torchdiffeq", "zuko", "numpy", "scipy", "safetensors"]
         allowed = set()
         while wanted:
             name = wanted.pop()

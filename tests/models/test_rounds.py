@@ -131,7 +131,12 @@ def test_evidence_is_json_beside_its_baselines() -> None:
     assert evidence["n_train"] + evidence["n_held_out"] == 100
     assert set(evidence["model"]["coverage"]) == {"50", "80", "90", "95"}
     assert set(evidence["baselines"]) == {"mean", "additive"}
-    assert set(evidence["seconds"]) == {"evidence", "posterior"}
+    assert set(evidence["seconds"]) == {"evidence", "posterior", "health"}
+    assert evidence["health"]["memorisation"]["n"] == 100
+    assert evidence["health"]["memorisation"]["probe"] is None
+    assert evidence["floor"]["n"] == evidence["n_held_out"] == 20
+    assert evidence["floor"]["n_hits"] == sum(evidence["hit_forecast"]["hit"])
+    assert set(evidence["floor"]["log_loss"]) == {"model", "scorecard", "base_rate"}
     assert set(result().timings) == {"prepare", "fit", "score_pool", "select"}
 
 

@@ -17,7 +17,7 @@ from models.bayes.predictive import pearson
 from models.perturbation.data import ResponseTable
 from models.perturbation.vae.cells import COUNTS_PER_CELL, CellTable, condition_name
 from models.perturbation.vae.worlds import Scale
-from models.screen import BoolArray, FloatArray, ScreenError
+from models.screen import FloatArray, ScreenError
 
 TOP_READOUTS = 50
 
@@ -129,27 +129,6 @@ def compare(
 ) -> dict[str, EffectScores]:
     """Scores of several predictions against one reference."""
     return {name: score_effects(values, reference, top) for name, values in predicted.items()}
-
-
-@dataclass(frozen=True)
-class EdgeRates:
-    """``precision``: share of predicted edges that are significant; ``false_omission``: share of
-    significant ones among pairs that were *not* predicted. ``None`` where there are no such."""
-
-    precision: float | None
-    false_omission: float | None
-    n_edges: int
-    n_others: int
-
-
-def edge_rates(predicted: BoolArray, significant: BoolArray, tested: BoolArray) -> EdgeRates:
-    """Over ``tested`` pairs ``(t, m)``, all of them: nothing is sampled and nothing is rescaled."""
-    edges, others = predicted & tested, ~predicted & tested
-
-    def share(of: BoolArray) -> float | None:
-        return float(significant[of].mean()) if of.any() else None
-
-    return EdgeRates(share(edges), share(others), int(edges.sum()), int(others.sum()))
 
 
 def _singles(row: FloatArray) -> list[FloatArray]:

@@ -43,7 +43,8 @@ class Network:
 
 @dataclass(frozen=True)
 class FittedVae:
-    """A trained model and the names of what it knows."""
+    """A trained model and the names of what it knows. ``channels``: how active those of its
+    networks were (:meth:`models.bayes.channel_health.ChannelHealth.report`), if known."""
 
     model: PerturbationVae
     perturbations: tuple[str, ...]
@@ -51,6 +52,7 @@ class FittedVae:
     readouts: tuple[str, ...]
     observation: Observation
     history: tuple[float, ...]
+    channels: dict[str, Any] | None = None
 
     def network(self) -> Network:
         """Edges of all targets."""
@@ -92,6 +94,7 @@ class FittedVae:
             "readouts": list(self.readouts),
             "observation": self.observation,
             "history": list(self.history),
+            "channels": self.channels,
         }
         return tensors, metadata
 
@@ -115,7 +118,10 @@ def load_vae(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Fitt
     model.load_state_dict(dict(tensors))
     model.requires_grad_(False)
     names = tuple(metadata["perturbations"]), tuple(metadata["targets"])
-    return FittedVae(model, *names, readouts, metadata["observation"], tuple(metadata["history"]))
+    history = tuple(metadata["history"])
+    return FittedVae(
+        model, *names, readouts, metadata["observation"], history, metadata.get("channels")
+    )
 
 
 def trainer(
@@ -183,7 +189,7 @@ def fitted(job: Trainer, cells: CellTable) -> FittedVae:
         model.interaction.forget_unpaired(job.objective.data.pairs)
     model.requires_grad_(False)
     names = cells.perturbations, cells.targets, cells.readouts
-    return FittedVae(model, *names, cells.observation, tuple(job.history))
+    return FittedVae(model, *names, cells.observation, tuple(job.history), job.health.report())
 
 
 def _names(cells: CellTable) -> tuple[tuple[str, ...], ...]:

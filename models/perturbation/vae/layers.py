@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.bayes.weights import normal
 
@@ -39,12 +38,13 @@ class Trunk(nn.Module):
         super().__init__()
         self.enter = Dense(fan_in, hidden, generator, math.sqrt(2.0))
         self.blocks = nn.ModuleList(Dense(hidden, hidden, generator) for _ in range(blocks))
+        self.bends = nn.ModuleList(nn.LeakyReLU() for _ in range(blocks + 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, in)`` to ``(n, hidden)``."""
-        hidden = functional.leaky_relu(self.enter(x))
-        for block in self.blocks:
-            hidden = hidden + functional.leaky_relu(block(hidden))
+        hidden: Tensor = self.bends[0](self.enter(x))
+        for block, bend in zip(self.blocks, self.bends[1:], strict=True):
+            hidden = hidden + bend(block(hidden))
         return hidden
 
 

@@ -72,6 +72,7 @@ class SparseEffects(nn.Module):
         self.of_target = nn.Parameter(normal((n_targets, hidden), generator, torch.device("cpu")))
         # Starts at no correction: the mean is the table alone.
         self.to_mean = Dense(hidden, width, generator, 0.0)
+        self.bend = nn.SiLU()
 
     def probabilities(self) -> Tensor:
         """``(t, m)`` posterior probability of each edge: the network."""
@@ -79,7 +80,7 @@ class SparseEffects(nn.Module):
 
     def effect_moments(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of E given ``mask`` ``(..., t, m)``, where it is on."""
-        hidden = functional.silu(self.of_mask(mask) + self.of_target)
+        hidden = self.bend(self.of_mask(mask) + self.of_target)
         return self.mean + self.effect_sd * self.to_mean(hidden), self.log_sd
 
     def draw_dense(self, generator: torch.Generator) -> EffectDraw:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from models.bayes.training import student_log_density
+
 LOG_CONCENTRATION_START = math.log(2.0)
 MIN_DF = 3.0
 DF_START = 8.0
@@ -27,13 +29,6 @@ def negative_binomial_log_pmf(count: Tensor, mean: Tensor, concentration: Tensor
         + concentration * (torch.log(concentration) - total)
         + log_mean
     )
-
-
-def student_log_density(residual: Tensor, scale: Tensor, df: Tensor) -> Tensor:
-    """log of the Student-t density of ``residual`` with this scale, broadcast; nats."""
-    half = (df + 1) / 2
-    constant = torch.lgamma(half) - torch.lgamma(df / 2) - 0.5 * torch.log(df * math.pi)
-    return constant - torch.log(scale) - half * torch.log1p((residual / scale).square() / df)
 
 
 class CountObservation(nn.Module):

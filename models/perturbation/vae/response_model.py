@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models.perturbation.data import ResponseTable
+from models.perturbation.saving import df_from_json, df_to_json
 from models.perturbation.vae.cells import from_responses
 from models.perturbation.vae.fitting import FittedVae, fit_vae, load_vae
 from models.perturbation.vae.module import VaeSettings
@@ -52,22 +53,32 @@ class VaePosterior:
 
     @property
     def model(self) -> str:
+        """``vae``."""
         return NAME
 
     @property
     def perturbations(self) -> tuple[str, ...]:
+        """``p`` names, the columns of doses."""
         return self.fitted.perturbations
 
     @property
     def readouts(self) -> tuple[str, ...]:
+        """``g`` names, the columns of responses."""
         return self.fitted.readouts
 
     @property
+    def channels(self) -> dict[str, Any] | None:
+        """How active those of its networks were."""
+        return self.fitted.channels
+
+    @property
     def noise_scale(self) -> FloatArray:
+        """``(g,)`` scale of a measurement around the mean, in the unit of the readout."""
         return self.spread
 
     @property
     def noise_df(self) -> float:
+        """Degrees of freedom of that noise; infinite where it is normal."""
         return self.df
 
     def draws(self, doses: FloatArray, n: int, seed: int) -> FloatArray:
@@ -86,8 +97,7 @@ class VaePosterior:
         """Tensors and JSON-able metadata; :meth:`VaeResponses.load` gives the same draws."""
         tensors, metadata = self.fitted.save()
         tensors["noise.spread"] = torch.from_numpy(self.spread.copy())
-        df = None if math.isinf(self.df) else self.df
-        return tensors, {"model": NAME, "version": 1, "df": df, "vae": metadata}
+        return tensors, {"model": NAME, "version": 1, "df": df_to_json(self.df), "vae": metadata}
 
 
 class VaeResponses:
@@ -108,6 +118,7 @@ class VaeResponses:
 
     @property
     def name(self) -> str:
+        """``vae``."""
         return NAME
 
     def fit(
@@ -121,7 +132,7 @@ class VaeResponses:
         """Posterior given the rows of good quality; their order does not matter.
 
         Raises :class:`ScreenError` for fewer than 5 such rows, ``Stopped``, and
-        :class:`models.perturbation.vae.training.NonFiniteLossError`.
+        :class:`models.bayes.training.NonFiniteLossError`.
         """
         good = table.select(~table.low_quality).sorted()
         if len(good) < LEAST_CONDITIONS:
@@ -155,9 +166,8 @@ class VaeResponses:
             found = f"{metadata.get('model')} version {metadata.get('version')}"
             raise ScreenError(f"cannot load {found} as {NAME} version 1")
         inner = {k: v for k, v in tensors.items() if k != "noise.spread"}
-        df = math.inf if metadata["df"] is None else float(metadata["df"])
         spread = tensors["noise.spread"].numpy().astype(np.float64)
-        return VaePosterior(load_vae(inner, metadata["vae"]), spread, df)
+        return VaePosterior(load_vae(inner, metadata["vae"]), spread, df_from_json(metadata["df"]))
 
 
 @torch.no_grad()

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from models.bayes.channel_health import ChannelHealth
+from models.bayes.training import NonFiniteLossError, one_thread
 from models.perturbation.vae.alignment import Alignment, alignment_loss
 from models.perturbation.vae.module import PerturbationVae
 from models.perturbation.vae.prepared import Prepared, Rows
@@ -32,10 +33,6 @@ from models.screen import (
     never_stop,
     no_progress,
 )
-
-
-class NonFiniteLossError(ArithmeticError):
-    """The loss became NaN or infinite; the message says at which step and which part of it."""
 
 
 @dataclass(frozen=True)
@@ -150,19 +147,11 @@ class Objective:
         )
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run the body on one CPU thread: the tensors are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class Trainer:
-    """One optimisation; a checkpoint taken at any step continues to the same bits."""
+    """One optimisation; a checkpoint taken at any step continues to the same bits.
+
+    ``health``: which channels of the networks were active.
+    """
 
     def __init__(self, objective: Objective, seed: int, held_out: Prepared | None = None) -> None:
         self.objective, self.seed, self.held_out = objective, seed, held_out
@@ -179,6 +168,7 @@ class Trainer:
             lr=plan.rate,
             fused=True,
         )
+        self.health = ChannelHealth()
         self.step = 0
         self.history: list[float] = []
         self.best: dict[str, Tensor] | None = None
@@ -203,7 +193,7 @@ class Trainer:
         Raises ``Stopped`` between two steps, after which :meth:`checkpoint` is good, and
         :class:`NonFiniteLossError`.
         """
-        with one_thread():
+        with one_thread(), self.health.watch(self.objective.model):
             while self.step < self.n_steps and not self._exhausted():
                 if should_stop():
                     raise Stopped
@@ -218,6 +208,7 @@ class Trainer:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
         tensors |= {f"best.{k}": v for k, v in (self.best or {}).items()}
+        tensors |= {f"channels.{k}": v for k, v in self.health.state().items()}
         tensors["generator"] = self.generator.get_state()
         numbers = {"step": self.step, "seed": self.seed, "history": list(self.history)}
         return {k: v.detach().clone() for k, v in tensors.items()}, numbers
@@ -233,6 +224,7 @@ class Trainer:
             state.setdefault(int(index), {})[key] = value.clone()
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.health.restore(_under("channels.", tensors))
         self.generator.set_state(tensors["generator"])
         self.best = {k: v.clone() for k, v in _under("best.", tensors).items()} or None
         self.step, self.history = int(numbers["step"]), list(numbers["history"])

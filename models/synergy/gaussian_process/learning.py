@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.bayes.training import NonFiniteLossError
 from models.screen import IntArray, ProgressCallback, StopCallback, Stopped
 from models.synergy.gaussian_process.kernel import Kernel, Rows, Tables
 from models.synergy.gaussian_process.solving import cholesky
-from models.synergy.training import NonFiniteLossError
 
 SUBSET = 640
 PAIRS_AT_ONCE = 30
@@ -62,12 +62,15 @@ class Learned:
 
 
 class _Noise(nn.Module):
+    """Noise as it is learned: logarithms of an extra variance and of a factor on the known ones."""
+
     def __init__(self) -> None:
         super().__init__()
         self.log_extra = nn.Parameter(torch.tensor(math.log(0.05)))
         self.log_known = nn.Parameter(torch.tensor(math.log(0.8)))
 
     def variance(self, known: Tensor) -> Tensor:
+        """Variances of noise, standardised, of the shape of ``known``; never quite 0."""
         return torch.exp(self.log_extra) + torch.exp(self.log_known) * known + JITTER
 
 

@@ -122,6 +122,16 @@ class GpPosterior:
             result[:, torch.as_tensor(at)] = self._failing(values, part, keys, seed)
         return result
 
+    counted = (
+        "hyperparameters of kernel and noise. The process itself keeps every block, so their "
+        "count says nothing of what it could reproduce: permuted labels do"
+    )
+
+    @property
+    def n_parameters(self) -> int:
+        """Hyperparameters of the kernel, and the two of the noise."""
+        return sum(p.numel() for p in self.learned.kernel.parameters()) + 2
+
     @property
     def noise_df(self) -> float:
         """Degrees of freedom of the Student-t observation noise."""
@@ -233,7 +243,7 @@ class GpPairs:
         """Fit to measured blocks; the order of rows does not matter, nothing is held out inside.
 
         Raises :class:`ScreenError` for fewer than 5 usable blocks, ``Stopped``, and
-        :class:`models.synergy.training.NonFiniteLossError`.
+        :class:`models.bayes.training.NonFiniteLossError`.
         """
         training = training.sorted()
         if self.plain:

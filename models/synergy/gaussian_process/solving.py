@@ -29,7 +29,9 @@ class Solver(Protocol):
     """Data conditioned on; see the module."""
 
     @property
-    def is_exact(self) -> bool: ...
+    def is_exact(self) -> bool:
+        """Whether the posterior is that of all data, not of inducing blocks."""
+        ...
 
     def cross(self, rows: Rows) -> Tensor:
         """``(m, len(Z))`` covariances."""
@@ -56,9 +58,12 @@ class _Exact:
     is_exact: bool = True
 
     def cross(self, rows: Rows) -> Tensor:
+        """``(m, n)`` covariances with the data."""
         return self.kernel(rows, self.rows, self.tables)
 
     def weights(self, prior: Callable[[Rows], Tensor], seed: int) -> Tensor:
+        """``(n, functions)`` by Matheron's rule: prior functions and noise drawn, the data's
+        rest solved."""
         at = _chunked(prior, self.rows)
         drawn = normal((*at.shape,), torch.Generator().manual_seed(seed), at.device)
         rest = self.target[:, None] - at - self.noise.sqrt()[:, None] * drawn
@@ -66,6 +71,8 @@ class _Exact:
         return weight
 
     def left_out(self, count: int) -> Tensor:
+        """At most ``count`` residuals over their standard deviation: row i of K^-1 y over
+        sqrt((K^-1)_ii) (Rasmussen & Williams 2006, eqs. 5.10 to 5.12)."""
         n = len(self.target)
         at = torch.randperm(n, generator=torch.Generator().manual_seed(n))[:count]
         at = at.to(self.target.device)
@@ -92,9 +99,12 @@ class _Inducing:
     is_exact: bool = False
 
     def cross(self, rows: Rows) -> Tensor:
+        """``(m, z)`` covariances with the inducing blocks."""
         return self.kernel(rows, self.rows, self.tables)
 
     def weights(self, prior: Callable[[Rows], Tensor], seed: int) -> Tensor:
+        """``(z, functions)`` single precision: mean and spread of the inducing values' weights,
+        less what the prior functions are there."""
         at = _chunked(prior, self.rows).double()
         drawn = normal((*at.shape,), torch.Generator().manual_seed(seed), at.device).double()
         spread = torch.linalg.solve_triangular(self.information.T, drawn, upper=True)
@@ -103,6 +113,7 @@ class _Inducing:
         return result
 
     def left_out(self, count: int) -> Tensor:
+        """None: this solution does not give them."""
         return self.mean[:0]
 
 

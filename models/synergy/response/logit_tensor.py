@@ -111,6 +111,13 @@ class LogitTensorPosterior:
 
         return score_draws(surface, candidates, self.grids, self.score, n)
 
+    counted = "unknowns of one draw"
+
+    @property
+    def n_parameters(self) -> int:
+        """Unknowns of one draw."""
+        return sum(int(np.prod(state.shape[:-1])) for state in self.worlds.states.values())
+
     @property
     def noise_df(self) -> float:
         """Degrees of freedom of a measured score around the true one."""
@@ -134,6 +141,7 @@ class LogitTensor:
     """The model; see :class:`models.synergy.registry.Model`."""
 
     name = NAME
+    learns_from_wells = True
 
     def fit(
         self,

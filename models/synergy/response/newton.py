@@ -198,6 +198,9 @@ class _Local:
 
     @classmethod
     def at(cls, value: Tensor, prior: GaussianPrior, fit: Fit, persistence: float) -> _Local:
+        """The proposal at ``value`` ``(entries, p)``; its log posterior is NaN where the
+        curvature has no Cholesky factor. ``persistence``: share of the distance from the
+        mean that is kept."""
         away = value - prior.mean
         matrix = fit.matrix + torch.diag_embed(prior.precision)
         factor, failed = torch.linalg.cholesky_ex(matrix)
@@ -209,11 +212,13 @@ class _Local:
         return cls(fit, density, factor, value + (1.0 - persistence) * step, shrink)
 
     def scatter(self, noise: Tensor) -> Tensor:
+        """Standard normal ``noise`` ``(entries, p)`` with the spread of the proposal."""
         upper = self.factor.transpose(-1, -2)
         drawn: Tensor = torch.linalg.solve_triangular(upper, noise[..., None], upper=True)
         return self.shrink * drawn[..., 0]
 
     def log_proposal(self, value: Tensor) -> Tensor:
+        """``(entries,)`` log density of proposing ``value``, up to a constant."""
         away = (self.factor.transpose(-1, -2) @ (value - self.mean)[..., None])[..., 0]
         height = torch.diagonal(self.factor, dim1=-2, dim2=-1).log().sum(-1)
         return height - 0.5 * (away * away).sum(-1) / self.shrink**2

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from models.bayes.diagnostics import FEWEST_DRAWS, describe_chains
+from models.bayes.training import NonFiniteLossError, one_thread
 from models.screen import ProgressCallback, ScreenError, StopCallback, Stopped, Wells
 from models.synergy.response.chain import Chain, Ranks, Step
 from models.synergy.response.table import DoseScale, WellTable
 from models.synergy.response.worlds import Worlds
-from models.synergy.training import NonFiniteLossError, Schedule, one_thread
+from models.synergy.training import Schedule
 
 CURVE_CLIMBS, PAIR_CLIMBS, FACTOR_CLIMBS = 5, 3, 6
 WATCHED = 200

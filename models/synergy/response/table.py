@@ -110,6 +110,7 @@ class WellTable:
 
     @property
     def slots(self) -> int:
+        """Most compounds that a well can hold."""
         return int(self.compound.shape[1])
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.bayes.diagnostics import FEWEST_DRAWS, describe_chains
+from models.bayes.training import one_thread
 from models.pharmacology.plate_noise import well_scales
 from models.pharmacology.random_numbers import combine, normals
 from models.screen import (
@@ -32,7 +33,7 @@ from models.synergy.response.tensor_gibbs import (
     TensorChain,
 )
 from models.synergy.response.treatments import Treatments
-from models.synergy.training import Schedule, one_thread
+from models.synergy.training import Schedule
 
 DIMENSIONS = 8
 CHAINS = 2

@@ -37,6 +37,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.bayes.channel_health import mark_activation
 from models.bayes.ensembles import gather
 from models.bayes.layers import LinearDraws
 from models.screen import Candidates, ScreenError
@@ -216,7 +217,7 @@ def evaluate(weights: Weights, rows: Rows, tables: InputTables, design: Design) 
     both = []
     for first, second in ((where[0], where[1]), (where[1], where[0])):
         merged = gather(left, first) + gather(right, second)
-        both.append(_heads(_activate(merged, film, rows.cell_line), weights, total))
+        both.append(_heads(_activate("pair", merged, film, rows.cell_line), weights, total))
     return _averaged(both[0], both[1])
 
 
@@ -274,8 +275,8 @@ def _encode(weights: Weights, singles: Tensor, tables: InputTables) -> Tensor:
     linear = weights.linear
     start = linear["fingerprint"](tables.compounds) + weights.tables["compound"]
     first = gather(start, compound) + linear["curve"](tables.curves[singles])
-    hidden = _activate(first, _film("film_1", weights, tables), line)
-    return _activate(linear["hidden"](hidden), _film("film_2", weights, tables), line)
+    hidden = _activate("compound_1", first, _film("film_1", weights, tables), line)
+    return _activate("compound_2", linear["hidden"](hidden), _film("film_2", weights, tables), line)
 
 
 def _past(
@@ -302,7 +303,7 @@ def _bilinear(
     product = gather(forms, where[0]) * gather(forms, where[1])
     summed = product.reshape(*product.shape[:2], -1, FORM_RANK).sum(-1) / math.sqrt(FORM_RANK)
     film = _film("film_3", weights, tables)
-    return _activate(weights.linear["merge"](summed), film, rows.cell_line)
+    return _activate("pair", weights.linear["merge"](summed), film, rows.cell_line)
 
 
 def _plain(weights: Weights, rows: Rows, tables: InputTables) -> Tensor:
@@ -315,7 +316,7 @@ def _plain(weights: Weights, rows: Rows, tables: InputTables) -> Tensor:
     context = weights.tables["cell_line"] + linear["features"](tables.cell_lines)
     curves = linear["curve"](one + other) + linear["apart"]((one - other).abs())
     total = (first + second) + curves + gather(context, rows.cell_line)
-    return functional.silu(linear["hidden"](functional.silu(total)))
+    return _silu("second", linear["hidden"](_silu("first", total)))
 
 
 def _film(name: str, weights: Weights, tables: InputTables) -> Tensor:
@@ -328,9 +329,14 @@ def _film(name: str, weights: Weights, tables: InputTables) -> Tensor:
     return sum(found[1:], found[0])
 
 
-def _activate(x: Tensor, film: Tensor, line: Tensor) -> Tensor:
+def _activate(name: str, x: Tensor, film: Tensor, line: Tensor) -> Tensor:
     scale, shift = gather(film, line).chunk(2, dim=2)
-    return functional.silu(torch.addcmul(x + shift, x, scale))
+    return _silu(name, torch.addcmul(x + shift, x, scale))
+
+
+def _silu(name: str, x: Tensor) -> Tensor:
+    mark_activation(name, x, "silu", (0, -1))
+    return functional.silu(x)
 
 
 def _heads(hidden: Tensor, weights: Weights, total: Tensor | None) -> Outputs:

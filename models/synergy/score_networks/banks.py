@@ -62,6 +62,11 @@ class Bank(nn.Module, ABC):
     def prior_terms(self, generator: torch.Generator) -> Tensor:
         """Minus log priors ``(members,)``, or the KL ``(1,)``; nats."""
 
+    @property
+    @abstractmethod
+    def n_weights(self) -> int:
+        """Of one function."""
+
     @abstractmethod
     def learned(self, name: str) -> Base:
         """What a linear layer has learned, with its base: a base for another network."""
@@ -143,6 +148,11 @@ class MemberBank(Bank):
         terms += [layer.penalty() for layer in self.tables.values()]
         return torch.stack(terms).sum(0)
 
+    @property
+    def n_weights(self) -> int:
+        """Of one member."""
+        return sum(p.numel() for p in self.layers.parameters()) // self.members
+
     def learned(self, name: str) -> Base:
         """The members' maps."""
         maps = self.lifted(name, self.maps[name].maps())
@@ -216,6 +226,11 @@ class VariationalBank(Bank):
         terms = [layer.kl(generator) for layer in self.maps.values()]
         terms += [layer.kl(generator) for layer in self.tables.values()]
         return torch.stack(terms).sum()[None]
+
+    @property
+    def n_weights(self) -> int:
+        """Posterior means, not their spreads."""
+        return sum(m.mean.numel() for m in self.modules() if isinstance(m, VariationalWeight))
 
     def learned(self, name: str) -> Base:
         """The posterior mean."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from models.bayes.ensembles import target_noise
+from models.bayes.training import one_thread, student_log_density
 from models.screen import FloatArray, IntArray, ProgressCallback, ScreenError, StopCallback
 from models.synergy.bnn import HELD_OUT_SHARE, MIN_HELD_OUT, MIN_ROWS, Scaling
 from models.synergy.inputs import InputTables, ScoredBlocks, Training
@@ -23,13 +24,7 @@ from models.synergy.score_networks.basis import Basis
 from models.synergy.score_networks.network import Form, Functions, ScoreModule
 from models.synergy.score_networks.posterior import NetworkPosterior
 from models.synergy.score_networks.training import Checkpoint, Data, Trainer, schedule_for
-from models.synergy.training import (
-    Schedule,
-    noise_scale,
-    one_thread,
-    require_rows,
-    student_log_density,
-)
+from models.synergy.training import Schedule, noise_scale, require_rows
 
 CHECK_DRAWS = 16
 FIXED_ROWS = 2048
@@ -146,6 +141,7 @@ class Fit:
             posterior.schedule = Schedule(steps, plan.horizon)
             posterior.forget_draws()
             posterior.measure(train.candidates, self.seed)
+            posterior.report["channels"] = trainer.health.report()
         return posterior
 
     def _fresh(

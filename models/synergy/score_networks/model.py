@@ -90,7 +90,7 @@ class ScoreNetwork:
         on all blocks (else the posterior has not seen those that chose the number of steps).
         ``checkpoint``: go on from what it holds; a fit that was killed ends with the same bits.
         Raises :class:`ScreenError` for fewer than 5 blocks or another fit's checkpoint,
-        ``Stopped``, and :class:`models.synergy.training.NonFiniteLossError`.
+        ``Stopped``, and :class:`models.bayes.training.NonFiniteLossError`.
         """
         job = Fit(
             self._name,

@@ -73,6 +73,7 @@ class NetworkPosterior:
         ``agreement`` of members or draws on training blocks (see
         :func:`models.bayes.ensembles.agreement`).
 
+        ``channels``: see :meth:`models.bayes.channel_health.ChannelHealth.report`.
         ``kl`` (nats) for posteriors, ``pruned_share`` for families that prune; a deterministic
         network has ``epistemic_spread`` 0.
         """
@@ -82,6 +83,11 @@ class NetworkPosterior:
         if form.name == "deterministic":
             found["epistemic_spread"] = 0.0
         return found
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights of one function: of one member, or of one draw of a posterior."""
+        return self.module.bank.n_weights
 
     @property
     def noise_df(self) -> float:

@@ -24,19 +24,16 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from models.bayes.channel_health import ChannelHealth
 from models.bayes.dropout import warm_up
 from models.bayes.ensembles import log_density
+from models.bayes.training import NonFiniteLossError, student_log_density
 from models.screen import ProgressCallback, ScreenError, StopCallback, Stopped
 from models.synergy import training as shared
 from models.synergy.inputs import InputTables
 from models.synergy.score_networks.architecture import Outputs, Rows
 from models.synergy.score_networks.network import Form, ScoreModule
-from models.synergy.training import (
-    NonFiniteLossError,
-    Schedule,
-    noise_scale,
-    student_log_density,
-)
+from models.synergy.training import Schedule, noise_scale
 
 BATCH_ROWS = 512
 WARM_UP_SHARE = 0.5
@@ -125,7 +122,8 @@ class Trainer:
     """One optimisation of one network. Deterministic under ``seed`` on one device.
 
     ``checkpoint``: asked for a state at the start of :meth:`run`, given one every ``SAVE_EVERY``
-    steps; ``header``: tensors saved with it, which say what the fit is.
+    steps; ``header``: tensors saved with it, which say what the fit is. ``health``: which of the
+    channels of all members were active.
     """
 
     def __init__(
@@ -144,6 +142,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.parameters, lr=1.0, fused=True)
         self.checkpoint, self.header = checkpoint, header or {}
         self.warm_up_steps = int(WARM_UP_SHARE * schedule.horizon)
+        self.health = ChannelHealth()
         self.step = 0
         self.best, self.best_step = -math.inf, 0
         self.best_state = self._weights()
@@ -161,6 +160,20 @@ class Trainer:
         """
         if state is not None:
             self._restore(state)
+        with self.health.watch():
+            self._steps(held_out, on_progress, should_stop)
+        if held_out is None:
+            return self.schedule.steps
+        self.module.load_state_dict(self.best_state)
+        return self.best_step
+
+    def _steps(
+        self,
+        held_out: Callable[[], float] | None,
+        on_progress: ProgressCallback,
+        should_stop: StopCallback,
+    ) -> None:
+        """Those that are left, or until held-out blocks have had enough."""
         while self.step < self.schedule.steps:
             if should_stop():
                 raise Stopped
@@ -171,10 +184,6 @@ class Trainer:
                 break
             if self.checkpoint is not None and self.step % SAVE_EVERY == 0:
                 self.checkpoint.save(self.header | self._state())
-        if held_out is None:
-            return self.schedule.steps
-        self.module.load_state_dict(self.best_state)
-        return self.best_step
 
     def _improves(self, value: float) -> bool:
         """Note the value; false when there has been no better one for too long.
@@ -225,6 +234,7 @@ class Trainer:
         for number, parameter in enumerate(self.parameters):
             for key, tensor in self.optimizer.state[parameter].items():
                 state[f"optimizer.{number}.{key}"] = tensor.detach().clone()
+        state |= {f"channels.{name}": tensor for name, tensor in self.health.state().items()}
         state["generator"] = self.generator.get_state()
         state["progress"] = torch.tensor([self.step, self.best_step])
         state["best_value"] = torch.tensor([self.best], dtype=torch.float64)
@@ -243,6 +253,7 @@ class Trainer:
                 key: tensor.to(device).clone()
                 for key, tensor in _under(f"optimizer.{number}.", state).items()
             }
+        self.health.restore(_under("channels.", state))
         self.generator.set_state(state["generator"])
         self.step, self.best_step = (int(value) for value in state["progress"])
         self.best = float(state["best_value"])

@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.dynamics.inference import (
-    Fit,
-    NonFiniteLossError,
-    Training,
-    build,
-    refine,
-    sample_weights,
-)
+from models.bayes.training import NonFiniteLossError
+from models.dynamics.inference import Fit, Training, build, refine, sample_weights
 from models.dynamics.objective import bound
 from models.dynamics.series import TimeCourses
 from models.dynamics.solver import Solver
@@ -151,6 +145,7 @@ def test_a_fit_broken_off_goes_on_to_the_bit() -> None:
     later.resume(kept[0])
     assert later.step == 12
     later.run()
+    assert later.health.report() == whole.health.report()
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, later.model.state_dict()[name]), name
 

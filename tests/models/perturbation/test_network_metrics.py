@@ -20,6 +20,7 @@ from models.perturbation.network_baselines import (
 from models.perturbation.network_metrics import (
     average_precision,
     compare_on_cells,
+    edge_rates,
     realised_fdr,
     score_on_cells,
     top_edges,
@@ -111,6 +112,18 @@ def test_predicted_edges_are_no_non_edges(cells, true_effects):
     omitted = score_on_cells(fewer, cells)
     tests = found.n_omitted * found.false_omission
     assert omitted.false_omission == pytest.approx((tests + 1) / (found.n_omitted + 1))
+
+
+def test_omissions_are_counted_among_pairs_that_were_not_predicted():
+    """The published rate did not look at the network; this one must change with it."""
+    significant = np.array([[True, False, True], [False, True, False]])
+    tested = np.ones((2, 3), bool)
+    tested[1, 2] = False
+    none = edge_rates(np.zeros((2, 3), bool), significant, tested)
+    assert (none.precision, none.false_omission, none.n_others) == (None, 3 / 5, 5)
+    right = edge_rates(significant, significant, tested)
+    assert (right.precision, right.false_omission, right.n_edges) == (1.0, 0.0, 3)
+    assert edge_rates(~significant, significant, tested).false_omission == 1.0
 
 
 def test_a_permuted_network_scores_otherwise(cells, true_effects):

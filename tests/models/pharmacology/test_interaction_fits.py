@@ -53,6 +53,11 @@ def blocks(viability: FloatArray, noise: float = SD) -> DosePairs:
     )
 
 
+def few(pairs: DosePairs) -> DosePairs:
+    """The first twelve blocks, where what is true of one is true of all."""
+    return pairs.select(pairs.block < 12)
+
+
 def stacked(table: FloatArray) -> FloatArray:
     return table.T[:, None, :]
 
@@ -78,22 +83,22 @@ def test_braid_finds_kappa_with_intervals_that_hold() -> None:
 
 
 def test_unsure_curves_make_an_unsure_kappa() -> None:
-    wells = blocks(braid_blocks(np.zeros(N)))
+    wells = few(blocks(braid_blocks(np.zeros(N))))
     sure, unsure = (fit_interactions("braid", wells, curves(sd)) for sd in (0.01, 0.3))
     width = [found.high - found.low for found in (sure, unsure)]
     assert np.median(width[1]) > 1.3 * np.median(width[0])
 
 
 def test_an_error_of_the_control_makes_an_unsure_kappa() -> None:
-    wells = blocks(braid_blocks(np.zeros(N)))
+    wells = few(blocks(braid_blocks(np.zeros(N))))
     sure, unsure = (
         fit_interactions("braid", wells, curves(0.05), shared_sd=sd) for sd in (0.0, 0.1)
     )
     assert np.all(unsure.narrowing > sure.narrowing - 1e-3)
 
 
-@pytest.mark.parametrize("noise", [0.001, SD], ids=["exact", "noisy"])
-def test_musyc_finds_potency_and_efficacy(noise: float) -> None:
+@pytest.mark.parametrize(("noise", "least"), [(0.001, 0.82), (SD, 0.8)], ids=["exact", "noisy"])
+def test_musyc_finds_potency_and_efficacy(noise: float, least: float) -> None:
     """Truths are nearer to no interaction than the prior says: intervals may hold too much."""
     draw = np.random.default_rng(3)
     log_alpha = draw.normal(0.0, 1.0, (N, 2))
@@ -107,14 +112,16 @@ def test_musyc_finds_potency_and_efficacy(noise: float) -> None:
         known = found.settled & found.constrained[:, k]
         assert np.corrcoef(np.log(found.estimate[known, k]), log_alpha[known, k])[0, 1] > 0.8
         low, high = np.log(found.low[known, k]), np.log(found.high[known, k])
-        assert np.mean((low <= log_alpha[known, k]) & (log_alpha[known, k] <= high)) > 0.8
+        assert np.mean((low <= log_alpha[known, k]) & (log_alpha[known, k] <= high)) > least
     error = np.abs(found.estimate[:, 4] - e3)[found.settled]
     assert np.median(error) < max(0.05, noise)
 
 
 @pytest.mark.slow
 def test_musyc_intervals_hold_what_they_say() -> None:
-    """Truths from the prior, 5 parameters of 180 blocks: 90 % within 3 %."""
+    """Truths from the prior, 5 parameters of 180 blocks: 90 % within 3 % together and 6 % each,
+    2.3 and 2.7 standard deviations of these shares (parameters of one block are missed together).
+    """
     draw = np.random.default_rng(5)
     sd, held, settled = 0.05, [], []
     for _ in range(3):
@@ -132,12 +139,12 @@ def test_musyc_intervals_hold_what_they_say() -> None:
         settled.append(found.settled)
     assert np.mean(settled) > 0.95
     assert np.mean(np.concatenate(held)) == pytest.approx(0.9, abs=0.03)
-    assert np.concatenate(held).mean(axis=0) == pytest.approx(0.9, abs=0.08)
+    assert np.concatenate(held).mean(axis=0) == pytest.approx(0.9, abs=0.06)
 
 
 def test_without_interaction_the_middle_of_the_prior_is_found() -> None:
     still = braid_blocks(np.zeros(N))
-    found = fit_interactions("braid", blocks(still, 0.0), curves(0.01))
+    found = fit_interactions("braid", few(blocks(still, 0.0)), curves(0.01))
     assert found.estimate[:, 0] == pytest.approx(0.0, abs=1e-6)
     independent = np.prod(
         1.0
@@ -145,15 +152,15 @@ def test_without_interaction_the_middle_of_the_prior_is_found() -> None:
         / (1.0 + (doses() / np.exp(stacked(LOG_C))) ** -np.exp(stacked(LOG_H))),
         axis=-1,
     )
-    found = fit_interactions("musyc", blocks(independent, 0.0), curves(0.01))
+    found = fit_interactions("musyc", few(blocks(independent, 0.0)), curves(0.01))
     assert found.estimate[:, :4] == pytest.approx(1.0, abs=1e-6)
-    assert found.estimate[:, 4] == pytest.approx(EMAX.prod(axis=0), abs=1e-6)
+    assert found.estimate[:, 4] == pytest.approx(EMAX.prod(axis=0)[:12], abs=1e-6)
 
 
 def test_what_the_wells_do_not_say_is_admitted() -> None:
     """One well per block, at doses that do nothing."""
     every = blocks(np.ones((N, C * C)))
-    lone = every.select(np.arange(N * C * C) % (C * C) == 0)
+    lone = few(every.select(np.arange(N * C * C) % (C * C) == 0))
     found = fit_interactions("musyc", lone, curves(0.05))
     assert not found.constrained[:, :4].any()
     assert "the wells hardly constrain alpha12: its interval is mostly the prior's" in (
@@ -168,7 +175,8 @@ def test_what_the_wells_do_not_say_is_admitted() -> None:
 def test_braid_of_a_growth_stimulant_is_undefined() -> None:
     emax = EMAX.copy()
     emax[0, :3] = 1.2
-    found = fit_interactions("braid", blocks(braid_blocks(np.zeros(N))), curves(0.01, emax))
+    wells = few(blocks(braid_blocks(np.zeros(N))))
+    found = fit_interactions("braid", wells, curves(0.01, emax))
     assert not found.settled[:3].any()
     assert np.all(np.isnan(found.estimate[:3]))
     assert not found.constrained[:3].any()
@@ -177,7 +185,7 @@ def test_braid_of_a_growth_stimulant_is_undefined() -> None:
 
 
 def test_units_do_not_matter() -> None:
-    wells = blocks(braid_blocks(np.ones(N)))
+    wells = few(blocks(braid_blocks(np.ones(N))))
     nano = DosePairs(**{**vars(wells), "doses_um": wells.doses_um * 1e3})
     table = curves(0.05)
     other = CurveTable(**{**vars(table), "log_c": table.log_c + np.log(1e3)})

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from models.bayes.predictive import Noise, coverage, pearson
+from models.bayes.training import NonFiniteLossError
 from models.screen import Candidates, CellLineTable, CompoundTable, ScreenError, Stopped
 from models.synergy.baselines import predict_additive
 from models.synergy.bnn import BnnGaussian, BnnPosterior
@@ -22,7 +23,7 @@ from models.synergy.evidence import measure_evidence
 from models.synergy.inputs import Features, InputTables, ScoredBlocks, Training, reduced
 from models.synergy.network import PRIOR, Effects, Network, Sizes
 from models.synergy.registry import find_model, load, save
-from models.synergy.training import NonFiniteLossError, Schedule, negative_elbo
+from models.synergy.training import Schedule, negative_elbo
 from models.synergy.worlds import Worlds
 
 N, LINES = 14, 5

@@ -16,6 +16,7 @@ from models.pharmacology.simulate import simulate_screen
 from models.rounds import features_of
 from models.screen import Candidates, ScreenError
 from models.synergy.evidence import KnowsErrors
+from models.synergy.fit_health import describe_health
 from models.synergy.inputs import Training
 from models.synergy.registry import MODELS, ModelPosterior, find_model, load, save
 from models.synergy.training import Schedule
@@ -117,3 +118,17 @@ def test_too_few_blocks_are_refused(name: str) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ScreenError, match=r"unknown model 'gpt'; known are bnn_gaussian, gp_pairs"):
         find_model("gpt")
+
+
+@every_model
+def test_the_report_on_its_health_is_complete(name: str) -> None:
+    report = describe_health(fitted(name), training(), seed=1)
+    assert json.loads(json.dumps(report)) == report
+    memory = report["memorisation"]
+    assert memory["parameters"] > 0
+    assert memory["n"] == 60
+    assert memory["replicates"]["points"] > 0
+    has_network = name not in ("gp_pairs", "plain_gp", "hierarchical_bliss", "logit_tensor")
+    assert (report["channels"] is not None) == has_network
+    if has_network:
+        assert report["channels"]["layers"]

@@ -9,7 +9,6 @@ import pytest
 
 from models.perturbation.vae.evaluation import (
     compare,
-    edge_rates,
     measured_effects,
     score_effects,
     simple_predictions,
@@ -107,18 +106,6 @@ def test_simple_predictions_are_what_they_say() -> None:
     assert np.allclose(found["same condition"][0], effect[1, 1, 0])
     assert np.allclose(found["mean of others"], mean)
     assert not found["no change"].any()
-
-
-def test_omissions_are_counted_among_pairs_that_were_not_predicted() -> None:
-    """The published rate did not look at the network; this one must change with it."""
-    significant = np.array([[True, False, True], [False, True, False]])
-    tested = np.ones((2, 3), bool)
-    tested[1, 2] = False
-    none = edge_rates(np.zeros((2, 3), bool), significant, tested)
-    assert (none.precision, none.false_omission, none.n_others) == (None, 3 / 5, 5)
-    right = edge_rates(significant, significant, tested)
-    assert (right.precision, right.false_omission, right.n_edges) == (1.0, 0.0, 3)
-    assert edge_rates(~significant, significant, tested).false_omission == 1.0
 
 
 def test_effects_need_controls_and_equal_shapes() -> None:

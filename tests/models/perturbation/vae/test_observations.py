@@ -10,7 +10,6 @@ from models.perturbation.vae.observations import (
     ContinuousObservation,
     CountObservation,
     negative_binomial_log_pmf,
-    student_log_density,
 )
 
 
@@ -43,13 +42,6 @@ def test_means_of_counts_sum_to_the_library() -> None:
 def test_a_count_of_zero_where_nothing_can_be_seen_is_certain() -> None:
     zero = torch.tensor(0.0)
     assert negative_binomial_log_pmf(zero, zero, torch.tensor(2.0)) == 0
-
-
-def test_the_student_density_is_scipys() -> None:
-    x = np.linspace(-9, 9, 41)
-    expected = scipy.stats.t.logpdf(x, 4.5, scale=1.7)
-    found = student_log_density(torch.tensor(x), torch.tensor(1.7), torch.tensor(4.5))
-    assert np.allclose(found, expected, atol=1e-6)
 
 
 def test_missing_values_say_nothing_and_stop_no_gradient() -> None:

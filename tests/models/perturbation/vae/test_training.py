@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from models.bayes.training import NonFiniteLossError
 from models.perturbation.vae.alignment import Alignment
 from models.perturbation.vae.cells import CellTable
 from models.perturbation.vae.fitting import trainer
-from models.perturbation.vae.training import NonFiniteLossError, Trainer, TrainingPlan
+from models.perturbation.vae.training import Trainer, TrainingPlan
 from models.screen import ScreenError, Stopped
 from tests.models.perturbation.vae.small import GENES, counts, plan, settings
 

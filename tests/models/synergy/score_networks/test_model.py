@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.bayes.predictive import Noise, coverage, pearson
+from models.bayes.training import NonFiniteLossError
 from models.screen import Candidates, CellLineTable, CompoundTable, ScreenError, Stopped
 from models.synergy.inputs import Features, Training
 from models.synergy.score_networks.architecture import Rows
 from models.synergy.score_networks.model import SCORE_NETWORKS, PlainNetworks, ScoreNetwork
 from models.synergy.score_networks.network import Functions
 from models.synergy.score_networks.posterior import NetworkPosterior
-from models.synergy.training import NonFiniteLossError, Schedule
+from models.synergy.training import Schedule
 from tests.models.synergy.score_networks.screens import (
     LINES,
     N,
