@@ -1,0 +1,1 @@
+"""Conditional samplers of dose-response surfaces that treat both compounds alike."""

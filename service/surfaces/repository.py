@@ -1,0 +1,16 @@
+"""SQL of surface fits."""
+
+from __future__ import annotations
+
+from sqlalchemy import Select
+
+from service.kit.repository import Repository
+from service.surfaces.tables import SurfaceFit
+
+
+class SurfaceFitRepository(Repository[SurfaceFit]):
+    entity = SurfaceFit
+    noun = "surface fit"
+
+    def of_campaign(self, campaign_id: str) -> Select[SurfaceFit]:
+        return self.readable().where(SurfaceFit.campaign_id == campaign_id)
