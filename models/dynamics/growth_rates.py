@@ -7,8 +7,9 @@ experiment lasts (Hafner, Niepel, Chung & Sorger 2016, Nat. Methods 13, 521):
 
 1 without effect, 0 for full arrest, negative where cells are lost. With dead cells counted, it is
 taken apart (definitions of Clark et al. 2017, BMC Cancer 17, 698, in rates): for constant division
-and death, r_s = (1 + dD / (x - x0)) ln(x / x0) / T and r_t = dD / (x - x0) ln(x / x0) / T, and
-static GR = 2^(r_s / r_s of control) - 1, toxic GR = 2^((r_t of control - r_t) a day) - 1.
+and death, r_s = (1 + dD / (x - x0)) log2(x / x0) / T and r_t = dD / (x - x0) log2(x / x0) / T, and
+static GR = 2^(r_s / r_s of control) - 1, toxic GR = 2^((r_t of control - r_t) a day) - 1 (so, too,
+the authors' gr50).
 
 All functions take draws along the first axes and broadcast.
 """
@@ -69,7 +70,8 @@ def static_toxic_gr(
     if np.any(usual_division <= 0):
         raise ScreenError("the control does not divide: growth-rate metrics have no meaning")
     static = np.exp2(division / usual_division) - 1
-    return static, np.asarray(np.exp2((usual_death - death) * HOURS_A_DAY) - 1)
+    # Powers of 2 of rates by log2 are powers of e of the rates themselves.
+    return static, np.asarray(np.expm1((usual_death - death) * HOURS_A_DAY))
 
 
 def _require_counts(*counts: FloatArray) -> None:

@@ -2,7 +2,7 @@
 
 All chains run as one batch. The posterior is whitened by its curvature at the mode, then twice by
 the covariance that the chains find while they warm up, so that a trajectory of a few steps gives
-an almost independent draw.
+an almost independent draw; the second half of the warm-up is for the step size alone.
 Sources: Neal 2011 (Handbook of MCMC, ch. 5); Hoffman & Gelman 2014 (JMLR 15) for the step size.
 """
 
@@ -27,7 +27,7 @@ from models.screen import (
 LogDensity = Callable[[Tensor], Tensor]
 """log p ``(K,)`` up to a constant at ``K`` points ``(K, dim)``, differentiable."""
 
-ACCEPTANCE = 0.8
+ACCEPTANCE = 0.9
 LONGEST = 24
 """Most leapfrog steps of one trajectory."""
 TRAJECTORY = (1.5, 3.5)
@@ -47,8 +47,8 @@ class Settings:
     """Length of a run: ``draws`` of each of ``chains`` after ``warm_up`` trajectories."""
 
     chains: int = 16
-    warm_up: int = 90
-    draws: int = 150
+    warm_up: int = 150
+    draws: int = 200
 
     def __post_init__(self) -> None:
         if self.chains < 2 or self.warm_up < 20 or self.draws < 4:
@@ -86,7 +86,7 @@ def sample(
         hessian = curvature(log_density, start, should_stop=should_stop)
     runner = _Runner(log_density, start, whitener(hessian), settings, generator)
     runner.start()
-    third = settings.warm_up // 3
+    rescaling = (settings.warm_up // 5, settings.warm_up // 2)
     total = settings.warm_up + settings.draws
     kept: list[Tensor] = []
     for turn in range(total):
@@ -94,8 +94,8 @@ def sample(
             raise Stopped
         runner.turn(adapt=turn < settings.warm_up)
         kept.append(runner.position() if turn >= settings.warm_up else runner.z)
-        if turn + 1 in (third, 2 * third):
-            runner.rescale(torch.stack(kept[third // 3 :]))
+        if turn + 1 in rescaling:
+            runner.rescale(torch.stack(kept[len(kept) // 3 :]))
             kept = []
         if turn + 1 == settings.warm_up:
             runner.settle()
@@ -123,6 +123,7 @@ def maximum(
     )
 
     def loss() -> Tensor:
+        """Negative log density at z, its gradient left in ``z.grad``."""
         if should_stop():
             raise Stopped
         optimizer.zero_grad()
@@ -268,7 +269,9 @@ class _Runner:
         self.step = min(math.exp(self._average), 1.5)
 
     def acceptance(self) -> float:
+        """Mean chance of acceptance of the turns after the adaptation."""
         return sum(self._accepted) / len(self._accepted)
 
     def divergent(self) -> float:
+        """Share of their proposals that lost more than 100 nats or were not finite."""
         return sum(self._broken) / len(self._broken)

@@ -25,13 +25,9 @@ import torch
 from torch import Tensor
 
 from models.dynamics.drug_pair import LEAST_DF, LONGEST_MEMORY, PairModel
-from models.dynamics.hmc import NotFiniteError, maximum
+from models.dynamics.hmc import NotFiniteError
 from models.dynamics.systems.growth_death import CHANNELS, CONDITION
-from models.screen import ProgressCallback, StopCallback, Stopped, never_stop, no_progress
 
-ROUNDS = 4
-ENOUGH = 0.01
-"""A search ends where a step gains less, nats."""
 _STEP = 0.02
 
 
@@ -51,6 +47,15 @@ class Linear:
     by_well: Tensor
 
 
+def root_of(precision: Tensor, of: str) -> Tensor:
+    """The Cholesky factor. Raises :class:`NotFiniteError`, which names whose precision fails."""
+    found: Tensor
+    found, failed = torch.linalg.cholesky_ex(precision)
+    if bool((failed != 0).any()) or not bool(torch.isfinite(found).all()):
+        raise NotFiniteError(f"the precision of {of} is not positive definite")
+    return found
+
+
 class PairMarginal:
     """Marginal densities of one experiment's model. ``weights`` ``(N, 3, T)`` of readings."""
 
@@ -65,7 +70,7 @@ class PairMarginal:
         steps = torch.arange(self.before.shape[2]) - 1
         self.plain = bool(((self.before == steps) | (self.observed == 0)).all())
         self.first = self.before < 0
-        self.weights = torch.ones_like(self.values)
+        self.unweigh()
         corr = [model.surfaces[name].covariance for name in model.misfits]
         self.covariance = torch.stack(corr)
         names = [model.names[i] for i in model.hyper.tolist()]
@@ -80,6 +85,21 @@ class PairMarginal:
             for at, name in enumerate(model.names[i] for i in model.free.tolist())
             if "=" in name
         ]
+
+    @property
+    def noise_places(self) -> list[int]:
+        """Places of the scales of the noise among hyper."""
+        return [i for i, name in enumerate(self._names) if name.startswith("noise_scale")]
+
+    def unweigh(self) -> None:
+        """Normal noise: every reading counts alike."""
+        self.weights = torch.ones_like(self.values)
+        self.bound = -0.5 * math.log(2 * math.pi) * float(self.observed.sum())
+
+    def score(self, linear: Linear, hyper: Tensor) -> float:
+        """Evidence with all constants of the noise, nats: comparable between weights."""
+        with torch.no_grad():
+            return float(self.evidence(linear, hyper)) + self.bound
 
     def _of(self, hyper: Tensor, name: str) -> Tensor:
         places = [i for i, n in enumerate(self._names) if n == name or n.startswith(f"{name}[")]
@@ -163,7 +183,7 @@ class PairMarginal:
         white = self.whiten(stacked.reshape(len(cell), len(CHANNELS), t, -1), hyper)
         r, q = by_pair.shape[2], by_well.shape[2]
         pair, top, own = white[..., :r], white[..., r:-q], white[..., -q:]
-        root = torch.linalg.cholesky(torch.eye(q, dtype=own.dtype) + own.mT @ own)
+        root = root_of(torch.eye(q, dtype=own.dtype) + own.mT @ own, "effects of wells")
         lost = torch.linalg.solve_triangular(root, own.mT @ white[..., :-q], upper=False)
         flat, gone = top.flatten(0, 1), lost[..., r:].flatten(0, 1)
         gram = flat.T @ flat - gone.T @ gone
@@ -181,9 +201,7 @@ class PairMarginal:
             ]
         )
         target = torch.cat([gram[:-1, -1], mixed[:, -1]])
-        factor, failed = torch.linalg.cholesky_ex(precision)
-        if int(failed):
-            raise NotFiniteError("the precision of all effects together is not positive definite")
+        factor = root_of(precision, "all effects together")
         white_target = torch.linalg.solve_triangular(factor, target[:, None], upper=False)
         _, scale = self.noise(hyper)
         prior = -0.5 * ((hyper - self.prior_mean) / self.prior_sd).square().sum()
@@ -221,6 +239,11 @@ class PairMarginal:
         hyper[place] = options[int(np.argmax(scored))]
         df = LEAST_DF + torch.exp(hyper[place])
         self.weights = (df + 1) / (df + z.square())
+        law = torch.distributions.StudentT(df)
+        heights: Tensor = law.log_prob(z)  # type: ignore[no-untyped-call]
+        # What the Student-t density has above the weighted normal one that touches it at z.
+        above = (heights + 0.5 * self.weights * z.square()) * self.observed
+        self.bound = float(above.sum())
         return hyper
 
     def pair_gram(self, blocks: Tensor, pair: Tensor) -> Tensor:
@@ -255,7 +278,7 @@ class Given:
 
     def __init__(self, marginal: PairMarginal, linear: Linear, hyper: Tensor) -> None:
         self.marginal, self.hyper = marginal, hyper
-        self._offset = linear.offset
+        self.offset_of_lines = linear.offset
         self._shift = (linear.by_pair @ linear.offset[..., None])[..., 0]
         model, t = marginal.model, marginal.values.shape[2]
         _, self.by_pair, by_well, self.size = marginal.scaled(linear, hyper)
@@ -266,7 +289,7 @@ class Given:
         own = white @ by_well[cell]
         unit = torch.eye(own.shape[2], dtype=own.dtype)
         self.by_well = by_well
-        self.root_well = torch.linalg.cholesky(unit + own.mT @ own)
+        self.root_well = root_of(unit + own.mT @ own, "effects of wells")
         known = own.mT @ white
         lost = torch.linalg.solve_triangular(self.root_well, known, upper=False)
         self.to_well = torch.cholesky_solve(known, self.root_well)
@@ -285,7 +308,7 @@ class Given:
         mixed = self.marginal.over_pairs((self.size[:, None] * seen).movedim(1, 0)).flatten(1)
         pairs = self.marginal.pair_gram(self.by_pair.mT @ seen, self.marginal.model.pair_of_cell)
         whole = torch.cat([torch.cat([frames, mixed], 1), torch.cat([mixed.T, pairs], 1)])
-        self.root = torch.linalg.cholesky(whole)
+        self.root = root_of(whole, "frames and effects of pairs")
 
     def _pulled(self, found: Tensor) -> tuple[Tensor, Tensor]:
         """Precision times curves ``(K, M, J)``, and what pulls at frames and pairs, ``(K, U)``."""
@@ -297,7 +320,7 @@ class Given:
     def expected(self, points: Tensor) -> Tensor:
         """Transformed curves ``(K, M, J)`` at standardised parameters ``(K, X)``."""
         model = self.marginal.model
-        elements = self.marginal.elements(model.at(points, self.hyper), self._offset)
+        elements = self.marginal.elements(model.at(points, self.hyper), self.offset_of_lines)
         return model.expected(elements).flatten(2) - self._shift
 
     def offset(self, point: Tensor) -> Tensor:
@@ -367,71 +390,3 @@ class Given:
         white = marginal.whiten(rest[..., None], self.hyper)[..., 0]
         found: Tensor = white.reshape_as(marginal.values) / torch.sqrt(marginal.weights)
         return found
-
-
-def climbed(
-    marginal: PairMarginal,
-    given: Given,
-    linear: Linear,
-    steps: int,
-    should_stop: StopCallback = never_stop,
-) -> tuple[Linear, Tensor]:
-    """Where the density is highest (slopes there, and the curvature ``(X, X)``), by the method of
-    Levenberg & Marquardt from ``linear.point``. Raises :class:`NotFiniteError`."""
-    damping = 0.1
-    with torch.no_grad():
-        value = float(given.log_density(linear.point[None]))
-        if not math.isfinite(value):
-            raise NotFiniteError(f"the log density is {value} where the search for its mode began")
-        slope, hessian = given.slope_and_curvature(linear)
-        for _ in range(steps):
-            if should_stop():
-                raise Stopped
-            stiff = hessian + damping * torch.diag(hessian.diagonal())
-            moved = linear.point + torch.linalg.solve(stiff, slope)
-            after = float(given.log_density(moved[None]))
-            if not after > value:
-                damping *= 4
-                continue
-            gain, value, damping = after - value, after, damping / 4
-            linear = marginal.linear(moved, linear.hyper, linear.offset)
-            slope, hessian = given.slope_and_curvature(linear)
-            if gain < ENOUGH:
-                break
-    return linear, hessian
-
-
-def settled(
-    marginal: PairMarginal,
-    *,
-    on_progress: ProgressCallback = no_progress,
-    should_stop: StopCallback = never_stop,
-) -> tuple[Given, Tensor, Tensor]:
-    """The marginal density at the best spreads and noise, its mode ``(X,)`` and its curvature: by
-    turns the parameters, the effects of pairs, spreads and noise, and weights."""
-    mean, sd = marginal.prior_mean, marginal.prior_sd
-    hyper, point = mean.clone(), torch.zeros(len(marginal.model.free), dtype=torch.float64)
-    offset = torch.zeros(len(marginal.model.pair_of_cell), len(marginal.model.misfits)).double()
-    for number in range(ROUNDS + 1):
-        linear = marginal.linear(point, hyper, offset)
-        for steps in (40 if number == 0 else 8, 8):
-            given = Given(marginal, linear, hyper)
-            linear, hessian = climbed(marginal, given, linear, steps, should_stop)
-            point, offset = linear.point, given.offset(linear.point)
-            linear = marginal.linear(point, hyper, offset)
-        given = Given(marginal, linear, hyper)
-        on_progress("searching the mode", number + 1, ROUNDS + 1)
-        if number == ROUNDS:
-            break
-        if number > 0:
-            hyper = marginal.weigh(given, point)
-
-        def density(rows: Tensor, linear: Linear = linear, hyper: Tensor = hyper) -> Tensor:
-            return marginal.evidence(linear, hyper + sd * rows[0])[None]
-
-        start = torch.zeros_like(hyper)
-        moved = maximum(density, start, torch.eye(len(hyper)).double(),
-                        iterations=20, should_stop=should_stop)  # fmt: skip
-        point, hyper = marginal.rescaled(point, hyper, hyper + sd * moved), hyper + sd * moved
-    linear, hessian = climbed(marginal, given, linear, 8, should_stop)
-    return given, linear.point, hessian

@@ -29,7 +29,8 @@ from models.dynamics.drug_pair import (
     condition_name,
 )
 from models.dynamics.hmc import Settings, sample
-from models.dynamics.pair_marginal import PairMarginal, settled
+from models.dynamics.pair_marginal import PairMarginal
+from models.dynamics.pair_mode import settled
 from models.dynamics.pair_predictions import Kriging, fitted_kriging
 from models.dynamics.series import TimeCourses
 from models.dynamics.systems.growth_death import CHANNELS, CONDITION, CONTROL, PLATE

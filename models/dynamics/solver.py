@@ -112,6 +112,7 @@ class _RightHandSide(nn.Module):
         self.system, self.context = system, context
 
     def forward(self, time: Tensor, state: Tensor) -> Tensor:
+        """Time derivative of ``state`` at ``time`` hours, of the state's shape."""
         return self.system.derivative(time, state, self.context)
 
 

@@ -19,6 +19,7 @@ from service.campaigns.tables import (
 )
 from service.cell_lines.tables import CellLine, CellLineFeatures
 from service.compounds.tables import Compound, CompoundAlias, Substance
+from service.datasets.tables import CampaignDataset, Dataset, DatasetFit
 from service.kit.auth.tables import WorkspaceOwned
 from service.learning.tables import FittedModel, Prediction, ReplayedCampaign
 from service.plates.tables import CampaignDispensing, Plate, PlateLayout, TransferReport
@@ -91,6 +92,15 @@ PARTS: tuple[Part, ...] = (
     Part(PlateReading, "plate_id", of=(Plate, "id")),
     Part(PlateResult),
     Part(WellFlag),
+    Part(CampaignDataset),
+    Part(Dataset, "id", of=(CampaignDataset, "dataset_id"), originals=("original", "content")),
+    Part(
+        DatasetFit,
+        "dataset_id",
+        of=(CampaignDataset, "dataset_id"),
+        documents=("features", "results", "metadata_artifact"),
+        heavy=("weights",),
+    ),
     Part(Compound, "id", named=COMPOUNDS),
     Part(CompoundAlias, "compound_id", named=COMPOUNDS),
     Part(Substance, "compound_id", named=COMPOUNDS),
@@ -101,7 +111,10 @@ PARTS: tuple[Part, ...] = (
 
 BY_NAME = {part.name: part for part in PARTS}
 
-ADDED = frozenset({"campaign_source"})
+WITH_ARRAYS = frozenset({"snapshot", "content"})
+"""Columns whose file is a description that names a file of ``arrays``."""
+
+ADDED = frozenset({"campaign_source", "campaign_dataset", "dataset", "dataset_fit"})
 """Tables that archives from before them lack: nothing is in them."""
 
 LEFT_OUT = {
@@ -117,9 +130,8 @@ LEFT_OUT = {
     "outbox_event": "tells other systems of changes; they were told, or it is too late",
     "webhook": "addresses and secrets of other systems",
     "webhook_delivery": "letters to those",
-    "dataset": "the workspace's, shared by campaigns; its original can be fetched and sent again",
-    "campaign_dataset": "points at those",
-    "dataset_fit": "learned from those; asked for again where they are sent",
+    "surface_fit": "made anew in minutes from the measurements: POST surfaces",
+    "triage_card": "made anew in seconds from the measurements: POST triage",
     "labware_table": "the laboratory's; what a layout used stands in its settings",
     "stock_table": "what lies ready in a laboratory now; what a layout used is in its settings",
     "quality_limits": "the laboratory's; what a plate was judged by stands in its result",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.archive.content import CELL_LINES, COMPOUNDS, PARTS, Part
+from service.archive.content import CELL_LINES, COMPOUNDS, PARTS, WITH_ARRAYS, Part
 from service.archive.packing import AUDIT, FORMAT, MANIFEST, VERSION, Packer, file_path, table_path
 from service.archive.renaming import ids_in
 from service.archive.repository import ArchiveRepository, ContentRepository
@@ -21,7 +21,7 @@ from service.campaigns.repository import CampaignRepository
 from service.kit.artifacts import ArtifactStore
 from service.kit.audit.tables import AuditEvent
 from service.kit.database import utcnow
-from service.kit.jobs import JobContext
+from service.kit.jobs import JobContext, JobFailed, problem_dict
 from service.learning.tables import WITHHELD
 
 Report = Callable[[str, int], None]
@@ -102,6 +102,8 @@ class Exporter:
         with packer.member(table_path(part.name)) as member:
             for row in rows:
                 values = writer.plain(row)
+                if part.name == "dataset":
+                    _require_read(values)
                 self._note_files(part, values)
                 line = dump_line(values)
                 if names_others:
@@ -118,11 +120,11 @@ class Exporter:
         for column in part.heavy:
             if not self.weights:
                 values[column] = WITHHELD
-            elif column == "snapshot" and values[column] != WITHHELD:
-                self.artifacts.add(_arrays_of(values[column], self.ctx.artifacts))
         for column in part.files:
             if values[column] not in (None, WITHHELD):
                 self.artifacts.add(values[column])
+                if column in WITH_ARRAYS:
+                    self.artifacts.add(_arrays_of(values[column], self.ctx.artifacts))
 
     def _history(self, packer: Packer) -> None:
         writer, n_rows = RowWriter(AuditEvent.__table__), 0
@@ -165,5 +167,12 @@ def content_sha256(files: dict[str, dict[str, Any]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _arrays_of(snapshot: str, artifacts: ArtifactStore) -> str:
-    return str(json.loads(artifacts.get(snapshot))["arrays"])
+def _arrays_of(description: str, artifacts: ArtifactStore) -> str:
+    return str(json.loads(artifacts.get(description))["arrays"])
+
+
+def _require_read(dataset: Mapping[str, Any]) -> None:
+    """Elsewhere no worker would ever read it."""
+    if dataset["state"] == "queued":
+        words = f"The data set {dataset['id']} was not read yet: follow its job, then ask again."
+        raise JobFailed(problem_dict("conflict", "The campaign cannot be exported", words, 409))

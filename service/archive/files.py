@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from service.archive.content import Part
+from service.archive.content import WITH_ARRAYS, Part
 from service.archive.reading import ArchiveReader
 from service.archive.renaming import Renamer
 from service.archive.rows import ArchiveError
@@ -58,10 +58,9 @@ class FileKeeper:
         if column in part.derived and not self._renamer.changes_nothing:
             candidates = self._renamer.content(self._reader.read(row[part.documents[0]]))
             return self._artifacts.put(parquet_of(json.loads(candidates)), "parquet")
-        if column in part.documents:
+        if column in part.documents or column == "snapshot":
             content = self._document(content)
-        elif column == "snapshot":
-            content = self._document(content)
+        if column in WITH_ARRAYS:
             self._copy(json.loads(content)["arrays"])
         return self._artifacts.put(content, name.rpartition(".")[2])
 
@@ -72,5 +71,5 @@ class FileKeeper:
 
     def _copy(self, name: str) -> None:
         if name not in self._reader.artifacts():
-            raise ArchiveError("a snapshot names arrays that are not in the archive")
+            raise ArchiveError("a description names arrays that are not in the archive")
         self._artifacts.put(self._reader.read(name), name.rpartition(".")[2])

@@ -12,7 +12,13 @@ from sqlalchemy.orm import Session
 from service.archive.content import BY_NAME, CELL_LINES, COMPOUNDS, PARTS, Part
 from service.archive.files import FileKeeper
 from service.archive.ids_taken import any_taken
-from service.archive.matching import Matches, match_cell_lines, match_compounds, match_field_maps
+from service.archive.matching import (
+    Matches,
+    match_cell_lines,
+    match_compounds,
+    match_datasets,
+    match_field_maps,
+)
 from service.archive.reading import ArchiveReader
 from service.archive.renaming import Renamer, in_order
 from service.archive.repository import BROUGHT_IN, ArchiveRepository, ContentRepository
@@ -86,8 +92,11 @@ def make_plan(reader: ArchiveReader, session: Session, principal: Any, salt: str
     here = ContentRepository(session, principal)
     tables = {
         name: list(reader.rows(BY_NAME[name]))
-        for name in ("compound", "compound_alias", "cell_line", "field_map", "plate")
-    }
+        for name in (
+            "compound", "compound_alias", "cell_line", "field_map", "plate", "dataset",
+            "dataset_fit",
+        )
+    }  # fmt: skip
     features = [
         {name: row[name] for name in ("cell_line_id", "sha256")}
         for row in reader.rows(BY_NAME["cell_line_features"])
@@ -95,6 +104,7 @@ def make_plan(reader: ArchiveReader, session: Session, principal: Any, salt: str
     compounds = match_compounds(tables["compound"], tables["compound_alias"], here)
     lines = match_cell_lines(tables["cell_line"], features, here)
     maps, versions = match_field_maps(tables["field_map"], here.field_maps())
+    datasets = match_datasets(tables["dataset"], tables["dataset_fit"], here)
     taken = here.barcodes()
     wrong = [*compounds.contradictions, *lines.contradictions]
     wrong += [
@@ -107,7 +117,7 @@ def make_plan(reader: ArchiveReader, session: Session, principal: Any, salt: str
         raise ArchiveError("; ".join(wrong[:_SHOWN]) + more)
     sources = {row["source_id"] for row in reader.rows(BY_NAME["campaign_source"])}
     here_too = {one: one for one in here.campaigns(sources)}
-    known = {**_joined(compounds, lines, maps), **here_too}
+    known = {**_joined(compounds, lines, maps, datasets), **here_too}
     fresh = salt if _is_taken(reader, session, known) else None
     renamer = Renamer(known, fresh)
     numbers = {renamer.one(old): version for old, version in versions.items()}
@@ -213,6 +223,8 @@ def _is_here(part: Part, row: dict[str, Any], plan: Plan, known: dict[str, Any])
         return (row["compound_id"], row["inchikey"]) in known["substance"]
     if part.named in (COMPOUNDS, CELL_LINES) or part.name == "field_map":
         return row[part.column] in plan.existing
+    if part.name in ("dataset", "dataset_fit"):
+        return row["id"] in plan.existing
     return False
 
 

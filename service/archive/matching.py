@@ -1,4 +1,4 @@
-"""Which compounds and cell lines of an archive are rows of the workspace already.
+"""Which compounds, cell lines, maps and data sets of an archive are rows of the workspace already.
 
 A compound is the same where its structure is (InChIKey), or, where it has none, its name; a cell
 line where its name is. What is here is never changed: where the archive says something else of
@@ -115,3 +115,20 @@ def match_field_maps(brought: Rows, here: Rows) -> tuple[Matches, dict[str, int]
             newest[row["folded"]] += 1
             versions[row["id"]] = newest[row["folded"]]
     return found, versions
+
+
+def match_datasets(brought: Rows, fits: Rows, here: ContentRepository) -> Matches:
+    """The data sets of an archive that are here: the same bytes, declared alike; and what was
+    learned of them, which is the same where it was made in the same moment with the same seed."""
+    found = Matches()
+    known, learned = here.datasets(), here.dataset_fits()
+    for row in brought:
+        same = known.get((row["sha256"], row["declared"]))
+        if same is not None:
+            found.known[row["id"]] = same
+    for row in fits:
+        dataset = found.known.get(row["dataset_id"])
+        fit = learned.get((dataset, row["seed"], row["created_at"]))
+        if fit is not None:
+            found.known[row["id"]] = fit
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, collate, func, insert, or_
@@ -15,6 +16,7 @@ from service.assays.field_maps.tables import FieldMap
 from service.campaigns.tables import Campaign, CampaignCellLine, CampaignCompound
 from service.cell_lines.tables import CellLine, CellLineFeatures
 from service.compounds.tables import Compound, CompoundAlias, Substance
+from service.datasets.tables import Dataset, DatasetFit
 from service.kit.audit.tables import AuditEvent
 from service.kit.auth.principal import Principal, readable_columns
 from service.kit.database import Identifier
@@ -147,6 +149,18 @@ class ContentRepository:
         columns = (FieldMap.id, FieldMap.folded, FieldMap.version, FieldMap.definition)
         statement = readable_columns(FieldMap, self.principal, *columns).order_by(FieldMap.id)
         return [dict(row._mapping) for row in self.session.execute(statement)]
+
+    def datasets(self) -> dict[tuple[str, str], str]:
+        """Bytes and how they were declared, to data set."""
+        columns = (Dataset.sha256, Dataset.declared, Dataset.id)
+        rows = self.session.execute(readable_columns(Dataset, self.principal, *columns))
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    def dataset_fits(self) -> dict[tuple[str | None, int, datetime], str]:
+        """Data set, seed and moment, to fit."""
+        columns = (DatasetFit.dataset_id, DatasetFit.seed, DatasetFit.created_at, DatasetFit.id)
+        rows = self.session.execute(readable_columns(DatasetFit, self.principal, *columns))
+        return {(row[0], row[1], row[2]): row[3] for row in rows}
 
     def campaigns(self, identifiers: Iterable[str]) -> set[str]:
         """Those of ``identifiers`` that are campaigns of this workspace."""

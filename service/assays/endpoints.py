@@ -19,6 +19,7 @@ from service.assays.schemas import (
     Quantity,
     ScaleUnit,
     SubmissionOut,
+    describe_submission,
     submission_request_body,
 )
 from service.assays.service import SubmissionService
@@ -117,7 +118,7 @@ def submit_measurements(
         response.headers["Location"] = f"/v1/submissions/{submission.id}"
     else:
         response.status_code = 200
-    return _describe(submission, outcome)
+    return describe_submission(submission, outcome)
 
 
 @router.get(
@@ -132,7 +133,7 @@ def list_submissions(
     service = SubmissionService(unit)
     campaign = service.campaigns.campaigns.get(campaign_id)
     rows = service.submissions.page(page, service.submissions.of_campaign(campaign.id))
-    return page_out(request, response, rows, _describe)
+    return page_out(request, response, rows, describe_submission)
 
 
 @router.get(
@@ -142,7 +143,7 @@ def list_submissions(
 )
 def get_submission(submission_id: str, unit: UnitDep) -> SubmissionOut:
     """One submission."""
-    return _describe(SubmissionService(unit).submissions.get(submission_id))
+    return describe_submission(SubmissionService(unit).submissions.get(submission_id))
 
 
 @router.get(
@@ -304,17 +305,6 @@ def _export_rows(unit: Unit, campaign_id: str, names: dict[str, str]) -> Iterato
 def _later(found: Submission | Job, response: Response) -> SubmissionOut | JobOut:
     if isinstance(found, Submission):
         response.status_code = 200
-        return _describe(found, "existing")
+        return describe_submission(found, "existing")
     response.status_code, response.headers["Location"] = 202, f"/v1/jobs/{found.id}"
     return describe_job(found)
-
-
-def _describe(submission: Submission, outcome: str = "stored") -> SubmissionOut:
-    return SubmissionOut(
-        outcome=outcome,
-        **{
-            column: getattr(submission, column)
-            for column in SubmissionOut.model_fields
-            if column != "outcome"
-        },
-    )

@@ -98,6 +98,20 @@ class MeasurementRepository(Repository[Measurement]):
         )
         return {row[0]: row[1] for row in self.session.execute(statement)}
 
+    def of_fits(self, campaign_id: str, fit_ids: Select[str]) -> set[tuple[str, str | None]]:
+        """(submission, block) of the current wells that were derived from one of these fits."""
+        statement = (
+            self.columns(Measurement.submission_id, Measurement.block)
+            .join(Submission, Submission.id == Measurement.submission_id)
+            .where(
+                Measurement.campaign_id == campaign_id,
+                Submission.dataset_fit_id.in_(fit_ids),
+                *_is_current(),
+            )
+            .distinct()
+        )
+        return {(row[0], row[1]) for row in self.session.execute(statement)}
+
     def measured_blocks(self, campaign_id: str) -> list[tuple[str, str, str, int]]:
         """(compound a, compound b, cell line, wells) of the pairs that have current wells."""
         a, b = Measurement.compound_a_id, Measurement.compound_b_id

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from service.assays.tables import Submission
 from service.kit.schemas import Body, Finite, Name, Out, Reason, Text
 
 Quantity = Literal["viability", "inhibition"]
@@ -56,9 +57,18 @@ class SubmissionOut(Out):
     unit: str
     ignored_columns: list[str]
     field_map_id: str | None = Field(description="The version of the field map that read it.")
+    dataset_fit_id: str | None = Field(
+        description="The fit of time courses that its values were derived from."
+    )
     note: str | None
     created_by: str
     created_at: datetime
+
+
+def describe_submission(submission: Submission, outcome: str = "stored") -> SubmissionOut:
+    """What the outside sees of a submission."""
+    columns = (name for name in SubmissionOut.model_fields if name != "outcome")
+    return SubmissionOut(outcome=outcome, **{name: getattr(submission, name) for name in columns})
 
 
 class CorrectionIn(Body):

@@ -60,6 +60,8 @@ class Table:
     explain: Callable[[FieldError], FieldError] = lambda error: error
     """Names the column of a row's problem as its owner does."""
     field_map_id: str | None = None
+    dataset_fit_id: str | None = None
+    """The fit of time courses that its values were derived from."""
 
 
 @dataclass
@@ -264,6 +266,7 @@ class SubmissionService:
             unit=scale.unit,
             ignored_columns=table.ignored_columns(),
             field_map_id=table.field_map_id,
+            dataset_fit_id=table.dataset_fit_id,
             note=table.note,
             created_by=self.unit.principal.actor,
             created_at=utcnow(),

@@ -40,6 +40,8 @@ class Submission(WorkspaceOwned, Base):
     ignored_columns: Mapped[list[Any]]
     field_map_id: Mapped[str | None] = mapped_column(Identifier)
     """By which version of which map the columns were read; it never changes."""
+    dataset_fit_id: Mapped[str | None] = mapped_column(Identifier)
+    """The fit of time courses that its values were derived from."""
     note: Mapped[str | None] = mapped_column(Text)
     created_by: Mapped[str] = mapped_column(String(80))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from service.client.calls import Calls, Json
@@ -27,7 +27,8 @@ class DatasetCalls(Calls):
         joined_by: str | None = None,
     ) -> Json:
         """``holds`` ``responses`` (a table or ``.h5ad``; ``kind`` ``log_ratio`` or ``counts``) or
-        ``time_courses`` (``kind`` ``signal``). A worker reads it: wait for its ``job_id``."""
+        ``time_courses`` (``kind`` ``signal``) or ``cell_counts`` (``kind`` ``counts``). A worker
+        reads it: wait for its ``job_id``."""
         content = file if isinstance(file, bytes) else file.read_bytes()
         known_as = filename or (None if isinstance(file, bytes) else file.name)
         query = {
@@ -73,3 +74,29 @@ class DatasetCalls(Calls):
     def get_dataset_fit_results(self, fit_id: str) -> Json:
         """Tables and curves to read and to plot."""
         return self._get("get_dataset_fit_results", fit_id=fit_id)
+
+    def export_fit_viability(
+        self, fit_id: str, *, experiment: str | None = None, cell_line: str | None = None
+    ) -> bytes:
+        """CSV: viability without plate effects, of a fit to drug pairs watched over time."""
+        query = {"experiment": experiment, "cell_line": cell_line}
+        return self._http.content("export_fit_viability", {"fit_id": fit_id}, query)
+
+    def submit_fit_viability(
+        self,
+        fit_id: str,
+        campaign_id: str,
+        *,
+        experiments: Sequence[str] | None = None,
+        cell_line: str | None = None,
+        despite_doubt: bool = False,
+        dry_run: bool = False,
+    ) -> Json:
+        """The same table as a submission to a campaign; twice is once."""
+        said = None if experiments is None else list(experiments)
+        body = {
+            "campaign_id": campaign_id, "experiments": said, "cell_line": cell_line,
+            "despite_doubt": despite_doubt,
+        }  # fmt: skip
+        query = {"dry_run": dry_run or None}
+        return self._post("submit_fit_viability", query=query, body=body, fit_id=fit_id)

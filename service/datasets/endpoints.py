@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
+from service.assays.schemas import SubmissionOut, describe_submission
 from service.datasets.schemas import (
     AttachedOut,
     AttachIn,
@@ -15,10 +16,12 @@ from service.datasets.schemas import (
     FitOut,
     Holds,
     ValueKind,
+    ViabilityIn,
     describe_dataset,
 )
 from service.datasets.service import DatasetService, Declared
 from service.datasets.tables import Dataset
+from service.datasets.viability import ViabilityService, Wanted
 from service.kit.auth import scopes
 from service.kit.jobs.schemas import JobOut, describe_job
 from service.kit.pagination import PageDep, PageOut, page_out
@@ -81,7 +84,7 @@ def upload_dataset(
     ] = None,
 ) -> DatasetOut:
     """Send responses to perturbations (a table or `.h5ad`) or time courses (a long table, a plate
-    reader's wide one, or an IncuCyte workbook by condition).
+    reader's wide one, or an IncuCyte workbook by condition), or counts of cells over time.
 
     The original is kept byte for byte; a worker reads it: follow the job, then GET the data set.
     """
@@ -232,3 +235,56 @@ def get_dataset_fit_results(fit_id: str, unit: UnitDep) -> dict[str, Any]:
     """Tables and curves of a fit, to read and to plot."""
     service = DatasetService(unit)
     return service.results(service.fits.get(fit_id))
+
+
+@router.get(
+    "/dataset-fits/{fit_id}/viability.csv",
+    dependencies=[needs(scopes.READ)],
+    response_class=Response,
+    responses={
+        200: {"content": {"text/csv": {}}, "description": "A row for each dose pair."},
+        **documented(NotFound, Conflict, Invalid),
+    },
+)
+def export_fit_viability(
+    fit_id: str,
+    unit: UnitDep,
+    experiment: Annotated[
+        Name | None, Query(description="Only this one of the fit; all if left out.")
+    ] = None,
+    cell_line: Annotated[Name | None, Query(description="Of data sets that name none.")] = None,
+) -> Response:
+    """Viability without plate effects of a fit to drug pairs over time, with its standard
+    deviation: the very table that POST .../submissions submits."""
+    asked = None if experiment is None else [experiment]
+    content = ViabilityService(unit).csv(fit_id, Wanted(asked, cell_line))
+    headers = {"Content-Disposition": f'attachment; filename="{fit_id[:60]}.csv"'}
+    return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.post(
+    "/dataset-fits/{fit_id}/submissions",
+    status_code=201,
+    dependencies=[needs(scopes.MEASUREMENTS_WRITE)],
+    responses={
+        200: {"model": SubmissionOut, "description": "Submitted before, or only checked."},
+        **documented(NotFound, Conflict, Invalid),
+    },
+)
+def submit_fit_viability(
+    fit_id: str,
+    body: ViabilityIn,
+    unit: UnitDep,
+    response: Response,
+    dry_run: Annotated[bool, Query(description="Check everything, store nothing.")] = False,
+) -> SubmissionOut:
+    """Submit the viability of a fit to a campaign, as if its table had been sent. The submission
+    names the fit; wells of an experiment that count already are refused."""
+    wanted = Wanted(body.experiments, body.cell_line, body.despite_doubt)
+    found = ViabilityService(unit).submit(fit_id, body.campaign_id, wanted, dry_run=dry_run)
+    submission, outcome = found
+    if outcome == "stored":
+        response.headers["Location"] = f"/v1/submissions/{submission.id}"
+    else:
+        response.status_code = 200
+    return describe_submission(submission, outcome)

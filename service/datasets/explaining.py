@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from statistics import NormalDist
 from typing import Any
 
 from service.datasets.service import DatasetService
@@ -12,6 +13,8 @@ from service.kit.unit import Unit
 
 Pair = frozenset[str]
 MOST = 5
+CHANCE = 0.05
+"""Chance that a pair without any interaction is said to change a readout."""
 
 
 class Mechanisms:
@@ -66,9 +69,17 @@ def _statement(row: dict[str, Any], path: dict[str, Any] | None) -> dict[str, An
     }
 
 
+def _clear(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Readouts that change beyond chance: a kept one is the extreme of all that were looked at, so
+    its normal tail is multiplied by how many those were (Bonferroni)."""
+    looked_at = int(row.get("n_readouts", len(row["readouts"])))
+    least = NormalDist().inv_cdf(1 - CHANCE / (2 * max(looked_at, 1)))
+    return [each for each in row["readouts"] if abs(each["interaction"]) > least * each["sd"]]
+
+
 def _words(row: dict[str, Any], path: dict[str, Any] | None) -> str:
     first, second = row["perturbations"]
-    clear = [each for each in row["readouts"] if abs(each["interaction"]) > 2 * each["sd"]]
+    clear = _clear(row)
     verb = "change" if row["measured"] else "are expected to change"
     if clear:
         most = "; ".join(

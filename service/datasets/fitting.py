@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save
+import structlog
+from safetensors.torch import load, save
 from sqlalchemy.orm import Session
 
 from models.screen import ScreenError
@@ -20,6 +23,11 @@ from service.kit.database import dump_json
 from service.kit.ids import new_id
 from service.kit.jobs import JobContext, JobFailed, problem_dict
 from service.kit.outbox import emit
+
+if TYPE_CHECKING:
+    from service.datasets.learning.counts import Network
+
+log = structlog.get_logger(__name__)
 
 
 def fit(ctx: JobContext) -> dict[str, Any]:
@@ -45,7 +53,10 @@ def fit(ctx: JobContext) -> dict[str, Any]:
         )
         DatasetService(unit).fits.add(fitted)
         session.flush()
-        emit(session, "dataset.fitted", fitted, dataset_id=dataset_id)
+        warnings = fitted.report.get("health", {}).get("warnings", [])
+        if warnings:
+            log.warning("dataset.warned", fit_id=fitted.id, warnings=warnings)
+        emit(session, "dataset.fitted", fitted, dataset_id=dataset_id, warnings=len(warnings))
         return {"fit": f"/v1/dataset-fits/{fitted.id}"}
 
     return ctx.transaction("publish", publish)
@@ -64,6 +75,13 @@ def _learn(
                 load_responses(content, ctx.artifacts), targets, seed=seed,
                 on_progress=ctx.progress, should_stop=ctx.should_stop,
             )  # fmt: skip
+        if holds == "cell_counts":
+            from service.datasets.learning.counts import learn_counts
+
+            return learn_counts(
+                load_courses(content, ctx.artifacts), _earlier_networks(ctx), seed=seed,
+                on_progress=ctx.progress, should_stop=ctx.should_stop,
+            )  # fmt: skip
         from service.datasets.learning.courses import learn_courses
 
         return learn_courses(
@@ -73,6 +91,23 @@ def _learn(
     except ScreenError as error:
         detail = f"Nothing can be learned from this data set: {error}."
         raise JobFailed(problem_dict("cannot-learn", "Nothing was learned", detail, 409)) from None
+
+
+def _earlier_networks(ctx: JobContext) -> Iterator[Network]:
+    """Networks of earlier fits to counts, newest first; their tensors are read when asked for."""
+    from service.datasets.learning.counts import MODEL, Network
+
+    with ctx.database.reading() as session:
+        fits = DatasetService(unit_of(ctx, session)).fits.newest_by(MODEL)
+        stored = [(fit.metadata_artifact, fit.weights) for fit in fits]
+    for metadata, weights in stored:
+        design = str(json.loads(ctx.artifacts.get(metadata))["design"])
+        yield Network(design, partial(_tensors, ctx, weights))
+
+
+def _tensors(ctx: JobContext, weights: str) -> Mapping[str, Any]:
+    tensors: dict[str, Any] = load(ctx.artifacts.get(weights))
+    return tensors
 
 
 def _store(ctx: JobContext, learned: Learned, name: str) -> dict[str, Any]:

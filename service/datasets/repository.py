@@ -50,6 +50,14 @@ class DatasetFitRepository(Repository[DatasetFit]):
     def of_dataset(self, dataset_id: str) -> Select[DatasetFit]:
         return self.readable().where(DatasetFit.dataset_id == dataset_id)
 
+    def ids_of_dataset(self, dataset_id: str) -> Select[str]:
+        return self.columns(DatasetFit.id).where(DatasetFit.dataset_id == dataset_id)
+
+    def newest_by(self, model: str, most: int = 20) -> list[DatasetFit]:
+        """The newest fits of a model in the workspace, newest first."""
+        statement = self.readable().where(DatasetFit.model == model)
+        return list(self.session.scalars(statement.order_by(DatasetFit.id.desc()).limit(most)))
+
     def latest(self, campaign_id: str) -> list[DatasetFit]:
         """The newest fit of every data set of a campaign, by data set."""
         links = CampaignDatasetRepository(self.session, self.principal)

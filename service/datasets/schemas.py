@@ -8,9 +8,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.datasets.tables import Dataset
-from service.kit.schemas import Body, IdText, Out
+from service.kit.schemas import Body, IdText, Name, Out
 
-Holds = Literal["responses", "time_courses"]
+Holds = Literal["responses", "time_courses", "cell_counts"]
 ValueKind = Literal["log_ratio", "counts", "signal"]
 State = Literal["queued", "ready", "refused"]
 
@@ -56,6 +56,23 @@ class AttachedOut(Out):
 
 class FitIn(Body):
     seed: int | None = Field(None, ge=0, lt=2**31, examples=[7])
+
+
+class ViabilityIn(Body):
+    campaign_id: IdText = Field(examples=["cam_01k5x0y9n3v8q2m4t6r7w9a1bc"])
+    experiments: list[Name] | None = Field(
+        None,
+        min_length=1,
+        max_length=1_000,
+        description="Names in the results of the fit; all of them if left out.",
+        examples=[["PC9 / LCL161 + OSI-906"]],
+    )
+    cell_line: Name | None = Field(
+        None, description="Of data sets that name none.", examples=[None]
+    )
+    despite_doubt: bool = Field(
+        False, description="Also take experiments whose fit says that it must not be trusted."
+    )
 
 
 class FitOut(Out):

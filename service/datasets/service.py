@@ -62,6 +62,9 @@ class DatasetService:
             raise _invalid("empty", "The file is empty; send its bytes as the body.", None)
         known = self.datasets.same(received.sha256, said.digest())
         if known is not None:
+            if known.state == "queued":
+                # Nothing happens while a worker has it; a job that was cancelled is replaced.
+                known.job_id = self._ask_to_read(known).id
             return known, False
         dataset = Dataset(
             id=new_id("dst"), name=name, holds=said.holds, kind=said.kind, filename=filename,
@@ -69,8 +72,7 @@ class DatasetService:
             asked=asdict(said), original=self._keep(received), n_bytes=received.length,
             state="queued", created_by=self.unit.principal.actor,
         )  # fmt: skip
-        job = self._ask(READ_DATASET, {"dataset_id": dataset.id}, f"read:{dataset.id}")
-        dataset.job_id = job.id
+        dataset.job_id = self._ask_to_read(dataset).id
         self.datasets.add(dataset)
         self.session.flush()
         return dataset, True
@@ -137,6 +139,9 @@ class DatasetService:
             raise Conflict(f"Campaign {campaign.id} is closed. PATCH its status to open it again.")
         return campaign.id
 
+    def _ask_to_read(self, dataset: Dataset) -> Job:
+        return self._ask(READ_DATASET, {"dataset_id": dataset.id}, f"read:{dataset.id}")
+
     def _ask(self, kind: str, args: dict[str, Any], key: str) -> Job:
         return enqueue(
             self.session,
@@ -161,9 +166,15 @@ class DatasetService:
 
 def _check(said: Declared) -> None:
     if (said.holds == "time_courses") != (said.kind == "signal"):
-        wanted = "signal" if said.holds == "time_courses" else "log_ratio or counts"
+        wanted = "signal" if said.holds == "time_courses" else _NO_SIGNAL[said.holds]
         message = f"Values of {said.holds} are {wanted}, not {said.kind}; say kind={wanted}."
         raise _invalid("contradiction", message, "query/kind")
+    if said.holds == "cell_counts" and said.kind != "counts":
+        message = f"Values of cell_counts are counts, not {said.kind}; say kind=counts."
+        raise _invalid("contradiction", message, "query/kind")
+
+
+_NO_SIGNAL = {"responses": "log_ratio or counts", "cell_counts": "counts"}
 
 
 def _invalid(code: str, message: str, pointer: str | None) -> Invalid:

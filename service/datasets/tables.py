@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from service.kit.auth.tables import WorkspaceOwned
 from service.kit.database import Base, Identifier, utcnow
 
-HOLDS = ("responses", "time_courses")
+HOLDS = ("responses", "time_courses", "cell_counts")
 KINDS = ("log_ratio", "counts", "signal")
 STATES = ("queued", "ready", "refused")
 

@@ -16,6 +16,7 @@ from models.dynamics.series import TimeCourses
 from models.dynamics.well_checks import outlier_wells, worth_of_waiting
 from models.screen import FloatArray, ProgressCallback, ScreenError, StopCallback
 from service.datasets.learning.learned import Learned, ModuleFeatures
+from service.datasets.learning.levels import levels_of_pair
 from service.datasets.reading.found import Courses
 
 GROWTH_CHANNELS = ("phase", "green", "red")
@@ -164,6 +165,7 @@ def _results(fitted: DrugPairPosterior, seed: int) -> dict[str, Any]:
             )
         ],
         "curves": _curves(fitted, doses, seed),
+        "levels": levels_of_pair(fitted, doses, seed),
         "wells": [
             {"name": name, "p": p, "outlier": odd, "worth_of_waiting": more, "exhausted": done}
             for name, p, odd, more, done in zip(

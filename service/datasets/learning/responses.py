@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from models.chemistry.names import fold_name
 from models.perturbation.baselines import judged_rows
 from models.perturbation.choice import BASELINES
+from models.perturbation.control_samples import of_counts, of_log_ratios
 from models.perturbation.data import ResponseTable
 from models.perturbation.evaluate import HeldOutResponses, compare, hold_out, interaction_draws
 from models.perturbation.evaluate import skill as skill_of
 from models.perturbation.explain import FDR, explain_pair
-from models.perturbation.interventions import from_expression
+from models.perturbation.health import describe_response_health
+from models.perturbation.interventions import MIN_CONTROLS, from_expression
 from models.perturbation.learnable import learnable
 from models.perturbation.network import EdgePosterior, learn_network
 from models.perturbation.protocol import ResponseModel, ResponsePosterior
@@ -54,8 +56,8 @@ def learn_responses(
 ) -> Learned:
     """``targets``: genes of each perturbation where they are known. Raises :class:`ScreenError`
     for data that nothing can be learned from, in words."""
-    table, notes = as_log_ratios(found)
-    rows = learnable(table)
+    ratios = as_log_ratios(found, seed)
+    notes, rows = ratios.notes, learnable(ratios.table)
     models = _models(rows)
     judged = _judge(models, rows, seed, on_progress, should_stop)
     chosen = promoted(judged)
@@ -67,8 +69,11 @@ def learn_responses(
     doses = _at_pairs(rows, pairs)
     interaction = _interactions(posterior, doses, seed)
     measured = _put_measured(rows, posterior, doses, interaction)
-    network, why_not = _network(rows, targets, seed, on_progress, should_stop)
+    network, why_not = _network(rows, ratios.controls, targets, seed, on_progress, should_stop)
     tensors, metadata = posterior.save()
+    health = describe_response_health(
+        models[chosen], posterior, rows, seed, on_progress=on_progress, should_stop=should_stop
+    )
     report = {
         "judged": _judged_words(rows),
         "models": {name: each.scores() for name, each in judged.items()},
@@ -78,6 +83,7 @@ def learn_responses(
         },
         "skill": asdict(skill),
         "notes": notes,
+        "health": health,
         "network": why_not if network is None else network.sentence(FDR),
     }
     results = {
@@ -92,8 +98,18 @@ def learn_responses(
     )  # fmt: skip
 
 
-def as_log_ratios(found: Found) -> tuple[ResponseTable, list[str]]:
-    """Effects against the controls, complete; what was left out for that, in words."""
+class LogRatios(NamedTuple):
+    """Effects against the controls, complete; what was left out for that, in words; ``(c, g)``
+    untreated samples as noisy as a condition."""
+
+    table: ResponseTable
+    notes: list[str]
+    controls: FloatArray
+
+
+def as_log_ratios(found: Found, seed: int) -> LogRatios:
+    """``seed``: deals the controls into samples. Raises :class:`ScreenError` where every readout
+    misses a condition."""
     table, notes = found.table, []
     if table.kind == "counts":
         cells = CellTable.of(
@@ -101,8 +117,10 @@ def as_log_ratios(found: Found) -> tuple[ResponseTable, list[str]]:
             values=table.values, observation="counts", library=found.library,
             low_quality=table.low_quality,
         )  # fmt: skip
-        table = measured_effects(cells).responses()
+        table, controls = measured_effects(cells).responses(), of_counts(cells, seed)
         notes.append("counts became natural logarithms of ratios to the pooled control cells")
+    else:
+        controls = of_log_ratios(table, seed)
     good = table.select(~table.low_quality).averaged()
     complete = np.asarray(~np.isnan(good.values).any(axis=0), np.bool_)
     if not complete.any():
@@ -111,8 +129,9 @@ def as_log_ratios(found: Found) -> tuple[ResponseTable, list[str]]:
         lost = [name for name, whole in zip(table.readouts, complete, strict=True) if not whole]
         some = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
         notes.append(f"left out {len(lost)} readouts that miss conditions: {some}")
-        table = _keep_readouts(table, complete)
-    return table, notes
+        table, controls = _keep_readouts(table, complete), controls[:, complete]
+    whole = ~np.isnan(controls).any(axis=1)
+    return LogRatios(table, notes, controls[whole])
 
 
 def _keep_readouts(table: ResponseTable, keep: BoolArray) -> ResponseTable:
@@ -292,6 +311,7 @@ def _pair_rows(
                 "doses": [float(doses[row, i]), float(doses[row, j])],
                 "measured": bool(measured[row]),
                 "strength": float(np.sqrt(np.square(mean[row]).mean())),
+                "n_readouts": len(rows.readouts),
                 "readouts": [
                     {
                         "name": rows.readouts[at],
@@ -307,6 +327,7 @@ def _pair_rows(
 
 def _network(
     rows: ResponseTable,
+    controls: FloatArray,
     targets: Targets,
     seed: int,
     on_progress: ProgressCallback,
@@ -334,9 +355,11 @@ def _network(
             f"no network: {len(rows.readouts)} readouts, at most {MOST_GENES} can be sampled. Send "
             "a table of the genes that matter."
         )
-    controls = rows.select(rows.is_control).values
-    if not len(controls):
-        controls = np.zeros((1, len(rows.readouts)))  # log ratios: the control is 0 by definition
+    if len(controls) < MIN_CONTROLS:
+        return None, (
+            f"no network: the controls make {len(controls)} samples as large as a condition, "
+            f"{MIN_CONTROLS} are needed to tell noise. Send more untreated samples, one a row."
+        )
     try:
         table = from_expression(
             rows.readouts, controls, treated.values[known], targeted[known].astype(bool)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from models.dynamics.health import describe_fit_health
 from models.dynamics.inference import Fit, Training, build
 from models.dynamics.observation import Observation
 from models.dynamics.posterior import OUTLYING, DynamicPosterior
@@ -17,6 +18,7 @@ from models.dynamics.solver import Solver
 from models.dynamics.systems.neural import NeuralSystem
 from models.screen import BoolArray, FloatArray, ProgressCallback, ScreenError, StopCallback
 from service.datasets.learning.learned import Learned, ModuleFeatures
+from service.datasets.learning.levels import levels_of_signals
 from service.datasets.reading.found import Courses
 
 MODEL = "neural"
@@ -46,7 +48,12 @@ def learn_signals(
         steps=REFINING, seed=seed, on_progress=on_progress, should_stop=should_stop
     )
     tensors, metadata = save(fit.model)
-    report = {"judged": judged, "notes": list(found.notes), "units": units}
+    report = {
+        "judged": judged,
+        "notes": list(found.notes),
+        "units": units,
+        "health": describe_fit_health(fit, series),
+    }
     results = _results(posterior, raw, units, seed)
     features = ModuleFeatures(found.perturbations)
     return Learned(MODEL, 0.0, report, results, features, tensors, metadata)
@@ -123,6 +130,7 @@ def _results(
     return {
         "times_h": bands.times.tolist(),
         "channels": list(raw.channels),
+        "levels": levels_of_signals(posterior, seed),
         "series": [
             {
                 "name": name,

@@ -36,6 +36,10 @@ def _read(path: Path, name: str, asked: Mapping[str, Any]) -> Found | Courses:
     if source.kind == "json":
         fix = "send a table (CSV, TSV, Excel, Parquet, one JSON object a line) or an .h5ad file"
         raise FileError(None, None, "the file is a JSON document", fix)
+    if asked["holds"] == "cell_counts":
+        from service.datasets.reading.counts_table import read_counts
+
+        return read_counts(source)
     if asked["holds"] == "time_courses":
         from service.datasets.reading.courses_table import read_courses
 

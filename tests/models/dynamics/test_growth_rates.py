@@ -51,7 +51,19 @@ def test_static_and_toxic_take_apart_what_a_drug_does() -> None:
         final, died = counts(division, death)
         static, toxic = static_toxic_gr(final, start, died, control, gone, hours)
         assert static[0] == pytest.approx(2 ** (division / 0.04) - 1)
-        assert toxic[0] == pytest.approx(2 ** ((0.002 - death) * 24) - 1, abs=1e-12)
+        # Deaths a day in powers of 2: a rate of ln 2 a day counts as 1.
+        assert toxic[0] == pytest.approx(2 ** ((0.002 - death) * 24 / math.log(2)) - 1, abs=1e-12)
+
+
+def test_static_and_toxic_as_published() -> None:
+    """By hand with the published arithmetic, in log2 and days (compute_gr_static_toxic of gr50)."""
+    start, hours = np.array([1000.0]), 72.0
+    static, toxic = static_toxic_gr(
+        np.array([2000.0]), start, np.array([500.0]), np.array([4000.0]), np.array([100.0]), hours
+    )
+    ratio, ratio_control = 500 / 1000, 100 / 3000
+    assert static[0] == pytest.approx(2 ** ((1 + ratio) * 1 / ((1 + ratio_control) * 2)) - 1)
+    assert toxic[0] == pytest.approx(2 ** ((ratio_control * 2 - ratio * 1) / 3) - 1)
 
 
 def test_gr50_is_where_the_curve_crosses() -> None:

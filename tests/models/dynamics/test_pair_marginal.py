@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from models.dynamics.drug_pair import PairData, PairModel, PairOptions
-from models.dynamics.pair_marginal import Given, Linear, PairMarginal, climbed
+from models.dynamics.pair_marginal import Given, Linear, PairMarginal
+from models.dynamics.pair_mode import climbed
 from models.dynamics.series import GroupFactor, TimeCourses
 from models.dynamics.systems.growth_death import CHANNELS
 

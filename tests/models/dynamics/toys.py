@@ -16,17 +16,21 @@ TIMES = np.array([0.0, 1.0, 2.0])
 
 
 class Level(System):
-    """A reading is the series' own level: linear and Gaussian, so everything is known exactly."""
+    """A reading is the series' own level: linear and Gaussian, so everything is known exactly.
+    ``log_sd`` above 0: spreads are to be learned, too."""
 
     name = "level"
     states = ("level",)
     channels = ("level",)
 
-    def __init__(self, mean_sd: float = MEAN_SD, group_sd: float = GROUP_SD) -> None:
+    def __init__(
+        self, mean_sd: float = MEAN_SD, group_sd: float = GROUP_SD, log_sd: float = 0.0
+    ) -> None:
         super().__init__()
-        effect = GroupEffect("plate", Spread(group_sd, 0.0))
+        effect = GroupEffect("plate", Spread(group_sd, log_sd))
+        own = Spread(OWN_SD, log_sd)
         self.parameters_of_model = (
-            Parameter("level", Prior.normal(0.0, mean_sd), 1, (effect,), Spread(OWN_SD, 0.0)),
+            Parameter("level", Prior.normal(0.0, mean_sd), 1, (effect,), own),
         )
 
     def prepare(self, values: Values, inputs: Tensor) -> Context:

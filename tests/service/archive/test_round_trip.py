@@ -63,6 +63,9 @@ def test_everything_comes_back_the_same(lab, elsewhere, kind):
         "campaign_source",
         "field_map",
         "replayed_campaign",
+        "campaign_dataset",
+        "dataset",
+        "dataset_fit",
     }
     for path in ("", "/measurements?versions=all", "/batches", "/marks"):
         url = f"/v1/campaigns/{campaign['id']}{path}"

@@ -30,6 +30,14 @@ class TestSending:
         assert found["summary"]["last_time_h"] == 3.0
         assert found["summary"]["cell_lines"] == ["PC9"]
 
+    def test_whose_reading_was_cancelled_is_read_when_it_is_sent_again(self, lab):
+        sent = send(lab, RESPONSES)
+        lab.ok(lab.delete(f"/v1/jobs/{sent['job_id']}"))
+        again = lab.ok(lab.post(PATH, content=RESPONSES, params=ASKED))
+        assert again["id"] == sent["id"]
+        assert again["job_id"] != sent["job_id"]
+        assert read(lab, again)["state"] == "ready"
+
     def test_the_same_again_is_the_same(self, lab):
         sent = send(lab, RESPONSES)
         with lab.untouched():

@@ -92,6 +92,40 @@ class TestResponses:
             assert "gene0" in one["words"]
 
 
+def knock_outs(genes=10, controls=12, seed=2) -> str:
+    """Two wells of each gene's knock-out and untreated wells; each gene activates the next one."""
+    generator = np.random.default_rng(seed)
+    names = [f"GENE{k}" for k in range(genes)]
+    rows = ["treatment," + ",".join(names)]
+    for target in [None] * controls + [k for k in range(genes) for _ in range(2)]:
+        values = 0.1 * generator.normal(size=genes)
+        if target is not None:
+            values[target] -= 3.0
+            values[(target + 1) % genes] -= 2.0
+        name = "DMSO" if target is None else names[target]
+        rows.append(f"{name}," + ",".join(f"{v:.4f}" for v in values))
+    return "\n".join(rows) + "\n"
+
+
+@pytest.mark.slow
+class TestNetworks:
+    def test_are_learned_from_knock_outs_and_controls(self, lab):
+        found = fit(lab, read(lab, send(lab, knock_outs())))
+        assert not found["report"]["network"].startswith("no network")
+        network = lab.ok(lab.get(f"/v1/dataset-fits/{found['id']}/results"))["network"]
+        edges = {(edge["regulator"], edge["target"]) for edge in network["edges"]}
+        true = {(f"GENE{k}", f"GENE{(k + 1) % 10}") for k in range(10)}
+        assert len(edges & true) >= 8
+        assert len(edges - true) <= 2
+
+    def test_without_enough_controls_say_so(self, lab):
+        found = fit(lab, read(lab, send(lab, knock_outs(controls=4))))
+        assert (
+            "the controls make 2 samples as large as a condition, 3 are"
+            in (found["report"]["network"])
+        )
+
+
 class TestRefusing:
     def test_too_little_is_said_in_words(self, lab):
         dataset = read(lab, send(lab, "treatment,ERK\nDMSO,0\nA 1 uM,1\n"))

@@ -2,12 +2,15 @@
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 
+from models.dynamics.hmc import Settings
+from models.dynamics.pair_posterior import fit_pair
 from models.screen import ScreenError
-from service.datasets.learning import signals
+from service.datasets.learning import drug_pairs, signals
 from service.datasets.learning.courses import growth_channels, learn_courses
 from service.datasets.learning.drug_pairs import experiments, why_not_trusted
 from service.datasets.reading.found import Course, Courses
@@ -75,7 +78,9 @@ class TestExperiments:
 
 
 @pytest.mark.slow
-def test_a_drug_pair():
+def test_a_drug_pair(monkeypatch):
+    quick = partial(fit_pair, settings=Settings(chains=8, warm_up=40, draws=30))
+    monkeypatch.setattr(drug_pairs, "fit_pair", quick)
     learned = learn(courses(GRID * 2, growing, ("phase", "green", "red")))
     assert learned.model == "growth and death"
     assert 0.0 <= learned.skill <= 1.0
@@ -92,6 +97,14 @@ def test_a_drug_pair():
     assert rates[0.0, 2.0]["growth"]["mean"] < 0.5 * rates[0.0, 0.0]["growth"]["mean"]
     assert rates[3.0, 0.0]["cytostatic"] == {"mean": 0.0, "sd": 0.0, "above_zero": 0.0}
     assert len(found["wells"]) == len(GRID) * 2
+    levels = found["levels"]
+    low, middle, high = levels["population"]["growth"]
+    assert 0.02 < low < middle < high < 0.08
+    assert levels["plates"] == []
+    assert [well["name"] for well in levels["wells"]] == [well["name"] for well in found["wells"]]
+    first = levels["wells"][0]
+    assert first["parameters"]["initial"][1] == pytest.approx(10.0, rel=0.1)
+    assert np.shape(first["median"]) == (3, len(HOURS))
     assert learned.features.pairs[0][:2] == (0, 1)
     json.dumps([learned.report, learned.results], allow_nan=False)
 
@@ -113,6 +126,10 @@ def test_any_other_signal(monkeypatch):
     first = learned.results["series"][0]
     assert len(first["mean"]) == 2
     assert len(first["mean"][0]) == len(HOURS)
+    levels = learned.results["levels"]
+    assert [row["name"] for row in levels["series"]] == [
+        row["name"] for row in learned.results["series"]]  # fmt: skip
+    assert levels["population"]
     assert all(low <= high for low, high in zip(first["low"][0], first["high"][0], strict=True))
     json.dumps([learned.report, learned.results], allow_nan=False)
 
