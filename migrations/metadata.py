@@ -18,5 +18,7 @@ from service.kit.jobs import tables as _jobs  # noqa: F401
 from service.kit.outbox import tables as _outbox  # noqa: F401
 from service.learning import tables as _learning  # noqa: F401
 from service.plates import tables as _plates  # noqa: F401
+from service.surfaces import tables as _surfaces  # noqa: F401
+from service.triage import tables as _triage  # noqa: F401
 
 metadata = Base.metadata

@@ -48,6 +48,10 @@ from service.learning import endpoints as learning
 from service.learning import jobs as _learning_jobs  # noqa: F401
 from service.plates import endpoints as plates
 from service.settings import Settings
+from service.surfaces import endpoints as surfaces
+from service.surfaces import jobs as _surface_jobs  # noqa: F401
+from service.triage import endpoints as triage
+from service.triage import jobs as _triage_jobs  # noqa: F401
 from service.web import reference
 
 _ROUTERS = (
@@ -59,6 +63,8 @@ _ROUTERS = (
     uploads.router,
     datasets.router,
     learning.router,
+    surfaces.router,
+    triage.router,
     batches.router,
     plates.router,
     plates_out.router,

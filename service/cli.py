@@ -14,11 +14,13 @@ from typing import Annotated, Any
 import structlog
 import typer
 
+from service.screen_commands import add_commands
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 keys = typer.Typer(no_args_is_help=True, help="API keys, made by whoever can reach the database.")
 app.add_typer(keys, name="keys")
+add_commands(app)
 
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of the embedded database and the artifacts.")
@@ -391,7 +393,9 @@ def _register_jobs() -> None:
     import service.assays.uploads.jobs
     import service.batches.jobs
     import service.datasets.jobs
-    import service.learning.jobs  # noqa: F401
+    import service.learning.jobs
+    import service.surfaces.jobs
+    import service.triage.jobs  # noqa: F401
 
 
 def _environment(settings: Settings) -> dict[str, str]:

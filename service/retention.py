@@ -27,6 +27,8 @@ from service.kit.jobs.tables import UNFINISHED, Job, JobStep
 from service.kit.parts import Parts
 from service.learning.tables import WITHHELD, FittedModel
 from service.plates.tables import PlateLayout, TransferReport
+from service.surfaces.tables import SurfaceFit
+from service.triage.tables import TriageCard
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +60,13 @@ def _referenced(session: Session, artifacts: ArtifactStore) -> Iterator[str]:
         select(FittedModel.metadata_artifact),
         select(FittedModel.blocks),
         select(FittedModel.snapshot),
+        select(SurfaceFit.snapshot),
+        select(SurfaceFit.surfaces),
+        select(SurfaceFit.weights),
+        select(SurfaceFit.metadata_artifact),
+        select(TriageCard.snapshot),
+        select(TriageCard.card),
+        select(TriageCard.scores),
         select(PlateLayout.plan),
         select(TransferReport.original),
         select(func.coalesce(Archive.artifact, "")),
@@ -81,6 +90,11 @@ def _referenced(session: Session, artifacts: ArtifactStore) -> Iterator[str]:
     withheld = FittedModel.snapshot != WITHHELD
     for name in session.scalars(select(FittedModel.snapshot).where(withheld)):
         yield from _parts_of(name, artifacts)
+    for name in session.scalars(select(TriageCard.snapshot)):
+        yield from _parts_of(name, artifacts)
+    for column in (SurfaceFit.snapshot, SurfaceFit.surfaces):
+        for name in session.scalars(select(column)):
+            yield from _parts_of(name, artifacts)
     for content in session.scalars(select(Dataset.content)):
         if content is not None:
             yield from _parts_of(content, artifacts)

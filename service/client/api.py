@@ -15,6 +15,8 @@ from service.client.datasets import DatasetCalls
 from service.client.errors import JobNotSucceeded
 from service.client.http import Http, Upload
 from service.client.plates import PlateCalls
+from service.client.surfaces import SurfaceCalls
+from service.client.triage import TriageCalls
 
 FINISHED = ("succeeded", "failed", "cancelled")
 _LONGEST_WAIT_S = 30
@@ -26,7 +28,7 @@ CONTENT_TYPES = {
 }
 
 
-class Nextround(PlateCalls, DatasetCalls):
+class Nextround(PlateCalls, DatasetCalls, SurfaceCalls, TriageCalls):
     """One key's view of one service; use it in a ``with`` block.
 
     Raises :class:`Refused` with the service's problem, :class:`Unreachable` after some attempts.
@@ -214,6 +216,10 @@ class Nextround(PlateCalls, DatasetCalls):
 
     def get_model(self, model_id: str) -> Json:
         return self._get("get_model", model_id=model_id)
+
+    def list_contradictions(self, model_id: str) -> Json:
+        """What to measure again, and why."""
+        return self._get("list_contradictions", model_id=model_id)
 
     def predict(self, campaign_id: str, items: Sequence[Mapping[str, Any]]) -> Json:
         """The job that predicts."""

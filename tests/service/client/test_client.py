@@ -43,6 +43,9 @@ GIVEN: dict[str, Any] = {
     "accept_flags": True, "commit": "auto", "state": "parsed", "asked": {"barcode": "P1"},
     "holds": "responses", "kind": "log_ratio", "treatment_column": "guide",
     "batch_column": "lane", "joined_by": "+", "seed": 7,
+    "experiment": "A375 / A + B", "experiments": ["A375 / A + B"], "despite_doubt": True,
+    "limit": 20, "compound": "A", "partner": "B", "block_shape": "diagonal", "count": 3,
+    "draws": 20,
     "wells": ["B3"], "limits": {"edge": {"warn": 0.1, "fail": None}},
 }  # fmt: skip
 # What they are called with where the same name means something else.
@@ -50,6 +53,7 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "list_plates": {"campaign": "cam_1"},
     "list_uploads": {"campaign": "cam_1"},
     "get_pick_list": {"format": "worklist"},
+    "sample_surface": {"compounds": ["A", "B"]},
     "upload_file": {"format": "envision"},
 }
 CHANGES = {
@@ -62,6 +66,7 @@ PREFIXES = {
     "measurement_id": "mea", "model_id": "mdl", "prediction_id": "prd", "job_id": "job",
     "recommendation_id": "rec", "batch_id": "bat", "webhook_id": "whk",
     "plate_id": "plt", "upload_id": "upl", "flag_id": "flg", "dataset_id": "dst", "fit_id": "dsf",
+    "card_id": "trg", "surface_fit_id": "sfc",
 }  # fmt: skip
 OUR_OWN = {"wait", "result"}
 

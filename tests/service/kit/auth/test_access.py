@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from service.kit.auth.scopes import DESCRIPTIONS
-from tests.contract.seeds import dataset_fit, replayed_campaign
+from service.kit.database import dump_json
+from tests.contract.seeds import dataset_fit, replayed_campaign, triage_card
+from tests.contract.surface_seeds import surface_fit
 from tests.lab import PAIR_HEADER
 from tests.service.batches.plates_bench import (
     SIZE,
@@ -19,7 +21,7 @@ from tests.service.batches.plates_bench import (
     report,
     text,
 )
-from tests.service.datasets.files import RESPONSES, send
+from tests.service.datasets.test_viability import NAME, experiment, time_courses
 from tests.service.learning.bench import short_training, start_campaign
 
 REASON = {"reason": "because"}
@@ -120,14 +122,30 @@ OPERATIONS = [
     Operation("GET /v1/datasets/{dataset_id}/fits", "read"),
     Operation("GET /v1/dataset-fits/{fit_id}", "read"),
     Operation("GET /v1/dataset-fits/{fit_id}/results", "read"),
+    Operation("GET /v1/dataset-fits/{fit_id}/viability.csv", "read"),
+    Operation("POST /v1/dataset-fits/{fit_id}/submissions", "measurements:write",
+              {"campaign_id": f"cam_{NOWHERE}"}),
     Operation("GET /v1/campaigns/{campaign_id}/data", "read"),
     Operation("POST /v1/campaigns/{campaign_id}/models", "models:run", {}),
     Operation("GET /v1/campaigns/{campaign_id}/models", "read"),
     Operation("GET /v1/models/{model_id}", "read"),
     Operation("GET /v1/models/{model_id}/blocks", "read"),
+    Operation("GET /v1/models/{model_id}/measure-again", "read"),
     Operation("POST /v1/campaigns/{campaign_id}/predictions", "models:run", {
         "items": [{"cell_line": "X", "doses": [{"compound": "A", "dose_um": 1.0}]}]}),
     Operation("GET /v1/predictions/{prediction_id}", "read"),
+    Operation("POST /v1/campaigns/{campaign_id}/surfaces", "models:run", {}),
+    Operation("POST /v1/campaigns/{campaign_id}/surface-samples", "models:run",
+              {"compounds": ["A", "B"], "cell_line": "X"}),
+    Operation("GET /v1/campaigns/{campaign_id}/surfaces", "read"),
+    Operation("GET /v1/surface-fits/{surface_fit_id}", "read"),
+    Operation("GET /v1/surface-fits/{surface_fit_id}/blocks", "read", None, "cell_line=X"),
+    Operation("GET /v1/surface-fits/{surface_fit_id}/next-wells", "read", None,
+              "cell_line=X&compound=A&partner=B"),
+    Operation("POST /v1/campaigns/{campaign_id}/triage", "models:run", {}),
+    Operation("GET /v1/campaigns/{campaign_id}/triage", "read"),
+    Operation("GET /v1/triage-cards/{card_id}", "read"),
+    Operation("GET /v1/triage-cards/{card_id}/scores", "read"),
     Operation("POST /v1/campaigns/{campaign_id}/replays", "models:run", {}),
     Operation("GET /v1/campaigns/{campaign_id}/replays", "read"),
     Operation("GET /v1/replays/{replay_id}", "read"),
@@ -194,6 +212,7 @@ OPERATIONS = [
     Operation("DELETE /v1/api-keys/{key_id}", "admin"),
     Operation("GET /v1/audit-events", "admin"),
 ]  # fmt: skip
+CARD = (b'{"doubling": 20, "base": -40, "base_chance": 0.2, "sections": []}', b"[]")
 NOUNS = {
     "compound_id": "cmp", "cell_line_id": "cel", "campaign_id": "cam", "mark_id": "mrk",
     "submission_id": "smn", "measurement_id": "mea", "model_id": "mdl", "prediction_id": "prd",
@@ -201,6 +220,7 @@ NOUNS = {
     "key_id": "key", "replay_id": "rpl", "field_map_id": "fmp", "webhook_id": "whk",
     "plate_id": "plt", "report_id": "tfr", "upload_id": "upl", "flag_id": "flg",
     "event_id": "evt", "archive_id": "arc", "dataset_id": "dst", "fit_id": "dsf",
+    "card_id": "trg", "surface_fit_id": "sfc",
 }  # fmt: skip
 
 
@@ -269,14 +289,18 @@ def _on_plates(lab: Any, batch: dict[str, Any]) -> dict[str, str]:
 
 def _learned_by_workers(lab: Any, campaign_id: str, job_id: str) -> dict[str, str]:
     """A replayed campaign and a fit to a data set, written down where a worker would take long."""
-    dataset = send(lab, RESPONSES)
+    dataset = time_courses(lab)
     owned = {"workspace_id": lab.workspace_id, "campaign_id": campaign_id}
-    results = lab.parts.artifacts.put(b"{}", "json")
+    learned = dump_json({"experiments": {NAME: experiment()}})
+    results = lab.parts.artifacts.put(learned.encode(), "json")
     with lab.parts.database.writing() as session:
         replay = replayed_campaign(owned, job_id)
         fit = dataset_fit(lab.workspace_id, dataset["id"], job_id, results)
-        session.add_all([replay, fit])
-        return {"replay_id": replay.id, "dataset_id": dataset["id"], "fit_id": fit.id}
+        card = triage_card(owned, job_id, *map(lab.parts.artifacts.put, CARD, ["json"] * 2))
+        surfaces = surface_fit(owned, job_id, lab.parts.artifacts, ("A", "B"), "X")
+        session.add_all([replay, fit, card, surfaces])
+        ids = {"card_id": card.id, "replay_id": replay.id, "surface_fit_id": surfaces.id}
+        return {**ids, "dataset_id": dataset["id"], "fit_id": fit.id}
 
 
 def test_the_list_above_is_complete(http):
