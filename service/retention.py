@@ -5,7 +5,6 @@ Experiment state is never touched. The job layer forgets its own traces (``kit/j
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -20,7 +19,7 @@ from service.assays.uploads.tables import Upload
 from service.batches.tables import Recommendation
 from service.datasets.tables import Dataset, DatasetFit
 from service.integrations.queue import forget as forget_events
-from service.kit.artifacts import ArtifactError, ArtifactStore
+from service.kit.artifacts import ArtifactError, ArtifactStore, names_in
 from service.kit.database import utcnow
 from service.kit.idempotency.store import forget_old
 from service.kit.jobs.tables import UNFINISHED, Job, JobStep
@@ -36,8 +35,6 @@ DAY_S = 86_400.0
 UNREFERENCED_S = 7 * DAY_S
 """A job writes artifacts before it publishes them; a week is longer than any job."""
 EVERY_S = 6 * 3600.0
-
-_NAME = re.compile(r"[0-9a-f]{64}\.[a-z]+")
 
 
 def tidy(parts: Parts, *, unreferenced_s: float = UNREFERENCED_S) -> tuple[int, int]:
@@ -83,29 +80,29 @@ def _referenced(session: Session, artifacts: ArtifactStore) -> Iterator[str]:
         yield from session.scalars(statement)
     unfinished = Job.status.in_(UNFINISHED)
     for (args,) in session.execute(select(Job.args).where(unfinished)):
-        yield from _NAME.findall(str(args))
+        yield from names_in(str(args))
     steps = select(JobStep.value).join(Job, Job.id == JobStep.job_id).where(unfinished)
     for value in session.scalars(steps):
-        yield from _NAME.findall(value)
-    withheld = FittedModel.snapshot != WITHHELD
-    for name in session.scalars(select(FittedModel.snapshot).where(withheld)):
-        yield from _parts_of(name, artifacts)
-    for name in session.scalars(select(TriageCard.snapshot)):
-        yield from _parts_of(name, artifacts)
-    for column in (SurfaceFit.snapshot, SurfaceFit.surfaces):
-        for name in session.scalars(select(column)):
+        yield from names_in(value)
+    for column in (
+        FittedModel.snapshot,
+        TriageCard.snapshot,
+        SurfaceFit.snapshot,
+        SurfaceFit.surfaces,
+    ):
+        for name in session.scalars(select(column).where(column != WITHHELD)):
             yield from _parts_of(name, artifacts)
     for content in session.scalars(select(Dataset.content)):
         if content is not None:
             yield from _parts_of(content, artifacts)
 
 
-def _parts_of(snapshot: str, artifacts: ArtifactStore) -> list[str]:
-    """The arrays that the description of a snapshot or a data set names."""
+def _parts_of(description: str, artifacts: ArtifactStore) -> list[str]:
+    """The files that a description names: arrays of a snapshot or a data set, surfaces by line."""
     try:
-        return _NAME.findall(artifacts.get(snapshot).decode())
+        return names_in(artifacts.get(description).decode())
     except ArtifactError as error:
-        log.error("a description cannot be read", artifact=snapshot, error=str(error))
+        log.error("a description cannot be read", artifact=description, error=str(error))
         return []
 
 

@@ -41,8 +41,8 @@ USED_BY_ALL = (
     "models.synergy.worlds",
 )
 """Modules of models/synergy that every round runs, whichever the model."""
-JUDGED_BY = ("models.synergy.judging",)
-"""Run by every round as well, but it reaches every model by name: what it imports is not its."""
+JUDGED_BY = ("models.synergy.judging", "models.synergy.fit_health")
+"""Run by every round as well, reaching every model by name: what they import is not theirs."""
 
 
 @dataclass(frozen=True)

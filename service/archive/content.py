@@ -23,6 +23,8 @@ from service.datasets.tables import CampaignDataset, Dataset, DatasetFit
 from service.kit.auth.tables import WorkspaceOwned
 from service.learning.tables import FittedModel, Prediction, ReplayedCampaign
 from service.plates.tables import CampaignDispensing, Plate, PlateLayout, TransferReport
+from service.surfaces.tables import SurfaceFit
+from service.triage.tables import TriageCard
 
 COMPOUNDS, CELL_LINES = "cmp", "cel"
 
@@ -43,6 +45,8 @@ class Part:
     """Columns that name a file which somebody sent: byte for byte."""
     documents: tuple[str, ...] = ()
     """Columns that name a JSON file of ours, in which ids stand."""
+    indexes: tuple[str, ...] = ()
+    """Columns that name a document that names more of them."""
     derived: tuple[str, ...] = ()
     """Columns that name a file which is made anew from a document."""
     heavy: tuple[str, ...] = ()
@@ -60,7 +64,7 @@ class Part:
     @property
     def files(self) -> tuple[str, ...]:
         """Every column that names a file."""
-        return (*self.originals, *self.documents, *self.derived, *self.heavy)
+        return (*self.originals, *self.documents, *self.indexes, *self.derived, *self.heavy)
 
 
 PARTS: tuple[Part, ...] = (
@@ -81,6 +85,13 @@ PARTS: tuple[Part, ...] = (
         heavy=("snapshot", "weights"),
     ),
     Part(Prediction),
+    Part(
+        SurfaceFit,
+        documents=("metadata_artifact",),
+        indexes=("surfaces",),
+        heavy=("snapshot", "weights"),
+    ),
+    Part(TriageCard, documents=("card", "scores"), heavy=("snapshot",)),
     Part(ReplayedCampaign),
     Part(Recommendation, documents=("candidates",), derived=("table_artifact",)),
     Part(Batch),
@@ -114,7 +125,9 @@ BY_NAME = {part.name: part for part in PARTS}
 WITH_ARRAYS = frozenset({"snapshot", "content"})
 """Columns whose file is a description that names a file of ``arrays``."""
 
-ADDED = frozenset({"campaign_source", "campaign_dataset", "dataset", "dataset_fit"})
+ADDED = frozenset(
+    {"campaign_source", "campaign_dataset", "dataset", "dataset_fit", "surface_fit", "triage_card"}
+)
 """Tables that archives from before them lack: nothing is in them."""
 
 LEFT_OUT = {
@@ -130,8 +143,6 @@ LEFT_OUT = {
     "outbox_event": "tells other systems of changes; they were told, or it is too late",
     "webhook": "addresses and secrets of other systems",
     "webhook_delivery": "letters to those",
-    "surface_fit": "made anew in minutes from the measurements: POST surfaces",
-    "triage_card": "made anew in seconds from the measurements: POST triage",
     "labware_table": "the laboratory's; what a layout used stands in its settings",
     "stock_table": "what lies ready in a laboratory now; what a layout used is in its settings",
     "quality_limits": "the laboratory's; what a plate was judged by stands in its result",

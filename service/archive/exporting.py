@@ -18,7 +18,7 @@ from service.archive.repository import ArchiveRepository, ContentRepository
 from service.archive.rows import RowWriter, described, dump_line, kind_of
 from service.archive.work import unit_of
 from service.campaigns.repository import CampaignRepository
-from service.kit.artifacts import ArtifactStore
+from service.kit.artifacts import ArtifactStore, names_in
 from service.kit.audit.tables import AuditEvent
 from service.kit.database import utcnow
 from service.kit.jobs import JobContext, JobFailed, problem_dict
@@ -125,6 +125,9 @@ class Exporter:
                 self.artifacts.add(values[column])
                 if column in WITH_ARRAYS:
                     self.artifacts.add(_arrays_of(values[column], self.ctx.artifacts))
+                if column in part.indexes:
+                    text = self.ctx.artifacts.get(values[column]).decode()
+                    self.artifacts.update(names_in(text))
 
     def _history(self, packer: Packer) -> None:
         writer, n_rows = RowWriter(AuditEvent.__table__), 0

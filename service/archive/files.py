@@ -10,7 +10,7 @@ from service.archive.reading import ArchiveReader
 from service.archive.renaming import Renamer
 from service.archive.rows import ArchiveError
 from service.batches.documents import parquet_of
-from service.kit.artifacts import ArtifactStore
+from service.kit.artifacts import ArtifactStore, names_in
 from service.learning.tables import WITHHELD
 
 
@@ -62,6 +62,8 @@ class FileKeeper:
             content = self._document(content)
         if column in WITH_ARRAYS:
             self._copy(json.loads(content)["arrays"])
+        if column in part.indexes:
+            content = self._index(content)
         return self._artifacts.put(content, name.rpartition(".")[2])
 
     def _document(self, content: bytes) -> bytes:
@@ -69,7 +71,18 @@ class FileKeeper:
             return content
         return self._renamer.content(content)
 
+    def _index(self, content: bytes) -> bytes:
+        """The document with the ids and the names of here; what it names is stored."""
+        text = self._renamer.text(content.decode())
+        for name in names_in(text):
+            kept = self._artifacts.put(self._document(self._named(name)), name.rpartition(".")[2])
+            text = text.replace(name, kept)
+        return text.encode()
+
     def _copy(self, name: str) -> None:
+        self._artifacts.put(self._named(name), name.rpartition(".")[2])
+
+    def _named(self, name: str) -> bytes:
         if name not in self._reader.artifacts():
-            raise ArchiveError("a description names arrays that are not in the archive")
-        self._artifacts.put(self._reader.read(name), name.rpartition(".")[2])
+            raise ArchiveError("a description names files that are not in the archive")
+        return self._reader.read(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 import threading
 import time
@@ -13,11 +14,17 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 _CACHED_BYTES = 16 * 2**20
+_NAME = re.compile(r"[0-9a-f]{64}\.[a-z]+")
 _SUFFIXES = frozenset({"bin", "csv", "json", "ndjson", "parquet", "safetensors", "zip"})
 
 
 class ArtifactError(RuntimeError):
     """An artifact that cannot be stored or found, with the reason."""
+
+
+def names_in(text: str) -> list[str]:
+    """The names of artifacts that stand in ``text``."""
+    return _NAME.findall(text)
 
 
 class ArtifactStore:

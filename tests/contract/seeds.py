@@ -20,9 +20,8 @@ from service.kit.database import Database, dump_json, utcnow
 from service.kit.ids import new_id
 from service.kit.jobs import Job
 from service.learning.tables import FittedModel, Prediction, ReplayedCampaign
-from service.triage.tables import TriageCard
+from tests.contract.learned_seeds import Named, surface_fit, triage_card, written_card
 from tests.contract.live import LiveServer
-from tests.contract.surface_seeds import surface_fit
 
 COMPOUNDS = ("Imatinib", "Vincristine", "Lapatinib", "Vorinostat")
 CELL_LINES = ("A375", "MCF7")
@@ -110,8 +109,9 @@ class Seeder:
         archive = _archive(owned, jobs[0].id, self.artifacts.put(b"PK", "zip"))
         dataset_id = self._dataset()
         fit = dataset_fit(workspace, dataset_id, jobs[0].id, self._put_json({"readouts": []}))
-        card = triage_card(owned, jobs[0].id, *map(self._put_json, written_card(names)))
-        surfaces = surface_fit(owned, jobs[0].id, self.artifacts, COMPOUNDS[:2], CELL_LINES[0])
+        pair, line = _named(names)
+        card = triage_card(owned, jobs[0].id, *map(self._put_json, written_card(pair, line)))
+        surfaces = surface_fit(owned, jobs[0].id, self.artifacts, pair, line)
         more = (fit, card, surfaces)
         with self.database.writing() as session:
             for row in (*jobs, model, recommendation, prediction, replay, archive, *more):
@@ -404,34 +404,7 @@ def dataset_fit(workspace: str, dataset_id: str, job_id: str, results: str) -> D
     )
 
 
-def triage_card(owned: dict[str, str], job_id: str, card: str, scores: str) -> TriageCard:
-    """A scorecard as a worker would have stored it."""
-    words = {"words": "written by hand"}
-    report = {"n_blocks": 9, "n_hits": 2, "base_rate": 2 / 9, "features": [], "left_out": []}
-    return TriageCard(
-        **owned,
-        id=new_id("trg"),
-        job_id=job_id,
-        score="bliss_mean",
-        hit_threshold=10.0,
-        n_blocks=9,
-        n_hits=2,
-        n_scored=1,
-        snapshot=card,
-        card=card,
-        scores=scores,
-        report={**report, "calibration": words, "weights": words, "drift": []},
-        seed=1,
-        versions={},
-    )
-
-
-def written_card(names: Known) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A card of one line, and the points of one candidate."""
-    one = {"feature": "cell_line", "value": CELL_LINES[0], "points": 4, "share": 1.0}
-    section = {"feature": "cell_line", "words": "cell line", "rows": [one]}
-    named = [{"id": i, "name": n} for i, n in zip(names["compound_id"], COMPOUNDS, strict=True)]
+def _named(names: Known) -> tuple[list[Named], Named]:
+    ids = zip(names["compound_id"], COMPOUNDS[:2], strict=False)
     line = {"id": names["cell_line_id"][0], "name": CELL_LINES[0]}
-    said = {"total": -36, "base": -40, "chance": 0.2, "low": 0.1, "high": 0.4}
-    scored = {"compounds": named[:2], "cell_line": line, **said, "parts": [one], "reasons": []}
-    return {"doubling": 20, "base": -40, "base_chance": 0.2, "sections": [section]}, [scored]
+    return [{"id": i, "name": name} for i, name in ids], line

@@ -66,6 +66,8 @@ def test_everything_comes_back_the_same(lab, elsewhere, kind):
         "campaign_dataset",
         "dataset",
         "dataset_fit",
+        "surface_fit",
+        "triage_card",
     }
     for path in ("", "/measurements?versions=all", "/batches", "/marks"):
         url = f"/v1/campaigns/{campaign['id']}{path}"

@@ -60,7 +60,7 @@ def test_an_exact_posterior_is_learned():
     posterior = network()
     history = train(
         posterior, Stored(pairs(20_000)), pairs(1000, 1), seed=0,
-        training=Training(steps=300, rows=256, rate=5e-3, every=100),
+        training=Training(steps=1000, rows=256, rate=5e-3, every=100),
     )  # fmt: skip
     exact = -0.5 * math.log(2 * math.pi * NOISE**2) - 0.5
     # A little above the density of an unbounded prior: the ends cut some posteriors.

@@ -10,8 +10,8 @@ import pytest
 
 from service.kit.auth.scopes import DESCRIPTIONS
 from service.kit.database import dump_json
-from tests.contract.seeds import dataset_fit, replayed_campaign, triage_card
-from tests.contract.surface_seeds import surface_fit
+from tests.contract.learned_seeds import surface_fit, triage_card
+from tests.contract.seeds import dataset_fit, replayed_campaign
 from tests.lab import PAIR_HEADER
 from tests.service.batches.plates_bench import (
     SIZE,
@@ -212,6 +212,7 @@ OPERATIONS = [
     Operation("DELETE /v1/api-keys/{key_id}", "admin"),
     Operation("GET /v1/audit-events", "admin"),
 ]  # fmt: skip
+NAMED = ([{"id": f"cmp_{name}", "name": name} for name in "AB"], {"id": "cel_1", "name": "X"})
 CARD = (b'{"doubling": 20, "base": -40, "base_chance": 0.2, "sections": []}', b"[]")
 NOUNS = {
     "compound_id": "cmp", "cell_line_id": "cel", "campaign_id": "cam", "mark_id": "mrk",
@@ -297,7 +298,7 @@ def _learned_by_workers(lab: Any, campaign_id: str, job_id: str) -> dict[str, st
         replay = replayed_campaign(owned, job_id)
         fit = dataset_fit(lab.workspace_id, dataset["id"], job_id, results)
         card = triage_card(owned, job_id, *map(lab.parts.artifacts.put, CARD, ["json"] * 2))
-        surfaces = surface_fit(owned, job_id, lab.parts.artifacts, ("A", "B"), "X")
+        surfaces = surface_fit(owned, job_id, lab.parts.artifacts, *NAMED)
         session.add_all([replay, fit, card, surfaces])
         ids = {"card_id": card.id, "replay_id": replay.id, "surface_fit_id": surfaces.id}
         return {**ids, "dataset_id": dataset["id"], "fit_id": fit.id}
