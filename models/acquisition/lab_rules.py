@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from models.screen import ScreenError
 
-SHAPES = ("single", "matrix", "diagonal")
+SHAPES = ("single", "matrix", "diagonal", "informed")
 SINGLE_AGENTS = ("elsewhere", "per_plate", "per_block")
 NO_LIMIT = 1 << 40
 """Stands for "as many as you like" among the resolved limits."""
@@ -63,8 +63,9 @@ class LabRules:
     sorted tuples, so that the rules are JSON). Without plates it bars the pairs themselves.
     ``stock``: most blocks for which there is substance, by compound.
 
-    Wells: ``block_shape`` is "single" (one dose pair, 1 well), "matrix" (``doses`` x ``doses``) or
-    "diagonal" (``doses`` wells), each well measured ``replicates`` times. ``single_agents`` are
+    Wells: ``block_shape`` is "single" (one dose pair, 1 well), "matrix" (``doses`` x ``doses``),
+    "diagonal" (``doses`` wells) or "informed" (``block_wells`` wells of the matrix, those that
+    teach most), each well measured ``replicates`` times. ``single_agents`` are
     measured "elsewhere", once "per_plate" (each compound at each dose; reserved for
     ``compounds_per_plate`` compounds in ``lines_per_plate`` lines) or "per_block". From
     ``wells_per_plate`` and ``controls_per_plate`` follows :attr:`plate_capacity`.
@@ -87,6 +88,7 @@ class LabRules:
     stock: Mapping[int, int] | None = field(default=None, hash=False)
     block_shape: str = "single"
     doses: int = 1
+    block_wells: int | None = None
     replicates: int = 1
     single_agents: str = "elsewhere"
     wells_per_plate: int | None = None
@@ -116,7 +118,13 @@ class LabRules:
     @property
     def wells_per_block(self) -> int:
         """Wells of one block, replicates and its own single agents included."""
-        combined = {"single": 1, "matrix": self.doses**2, "diagonal": self.doses}
+        matrix = self.doses**2
+        combined = {
+            "single": 1,
+            "matrix": matrix,
+            "diagonal": self.doses,
+            "informed": self.block_wells or matrix,
+        }
         own = 2 * self.doses if self.single_agents == "per_block" else 0
         return (combined[self.block_shape] + own) * self.replicates
 
@@ -244,6 +252,12 @@ def _check_wells(rules: LabRules) -> None:
         raise ScreenError(f"single agents {rules.single_agents!r} is none of {known}")
     if rules.block_shape == "single" and rules.doses != 1:
         raise ScreenError("a block of one dose pair has 1 dose; take a matrix or a diagonal")
+    if (rules.block_shape == "informed") != (rules.block_wells is not None):
+        raise ScreenError("block_wells is the number of wells of an informed block, and only of it")
+    if rules.block_wells is not None and rules.block_wells > rules.doses**2:
+        raise ScreenError(
+            f"a block of {rules.doses} x {rules.doses} doses has no {rules.block_wells} wells"
+        )
     if rules.single_agents == "per_plate" and rules.compounds_per_plate is None:
         raise ScreenError("single agents on each plate need a limit of compounds per plate")
     if rules.wells_per_plate is not None:

@@ -76,7 +76,9 @@ AcquisitionName = Literal[
     "front_probability",
     "auto",
 ]
-BlockShape = Literal["single", "matrix", "diagonal"]
+BlockShape = Literal["single", "matrix", "diagonal", "informed"]
+MAX_BLOCK_WELLS = 32
+"""Of an informed block: so many wells of a surface are put in order."""
 SingleAgents = Literal["elsewhere", "per_plate", "per_block"]
 Mark = Literal["pin", "ban"]
 
@@ -207,9 +209,16 @@ class Limits(Body):
     block_shape: BlockShape = Field(
         "single",
         description="`single`: one dose pair, one well; `matrix`: doses x doses wells; "
-        "`diagonal`: one well a dose.",
+        "`diagonal`: one well a dose; `informed`: the `block_wells` wells of the matrix that teach "
+        "most of its surface, which `POST surfaces` finds.",
     )
     block_doses: int = Field(1, ge=1, le=24, description="Doses of each compound in a block.")
+    block_wells: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_BLOCK_WELLS,
+        description="Wells of an informed block, without replicates.",
+    )
     replicates: int = Field(1, ge=1, le=100, description="Wells for each dose pair.")
     single_agents: SingleAgents = Field(
         "elsewhere", description="Where the compounds are measured alone: wells that plates lose."
@@ -236,6 +245,11 @@ class Limits(Body):
     def _wells(self) -> Limits:
         if self.block_shape == "single" and self.block_doses != 1:
             raise ValueError("a single block has 1 dose; ask for a matrix or a diagonal")
+        if (self.block_shape == "informed") != (self.block_wells is not None):
+            raise ValueError("block_wells says how many wells an informed block has, and only it")
+        if (self.block_wells or 1) > self.block_doses**2:
+            size = f"{self.block_doses} x {self.block_doses}"
+            raise ValueError(f"a block of {size} doses has no {self.block_wells} wells")
         if self.single_agents == "per_plate" and self.compounds_per_plate is None:
             raise ValueError("single agents on each plate need compounds_per_plate")
         if self.wells_per_plate is not None:
@@ -259,7 +273,12 @@ class Limits(Body):
     def wells_per_block(self) -> int:
         """Wells of one block, replicates and single agents of its own included."""
         doses = self.block_doses
-        combined = {"single": 1, "matrix": doses**2, "diagonal": doses}[self.block_shape]
+        combined = {
+            "single": 1,
+            "matrix": doses**2,
+            "diagonal": doses,
+            "informed": self.block_wells or 1,
+        }[self.block_shape]
         own = 2 * doses if self.single_agents == "per_block" else 0
         return (combined + own) * self.replicates
 

@@ -14,7 +14,7 @@ from service.plates.problems import PlateError
 EDGES = ("use", "buffer")
 ORDERS = ("random", "row_blocks")
 SINGLES = ("per_plate", "per_block", "elsewhere")
-SHAPES = ("single", "matrix", "diagonal")
+SHAPES = ("single", "matrix", "diagonal", "informed")
 
 # At least 16 vehicle and 8 positive wells to a plate of 384; a quarter of that says nothing about
 # the spread on a plate of 96, so that it keeps half.
@@ -108,7 +108,8 @@ class Block:
     """One candidate: a pair in a cell line, its snapped doses and how they meet.
 
     ``first`` and ``second``: the doses of either compound. ``shape``: "single" (one pair of
-    doses), "matrix" (each with each) or "diagonal" (first with first, second with second).
+    doses), "matrix" (each with each), "diagonal" (first with first, second with second) or
+    "informed" (those at ``wells``, positions in ``first`` and ``second``).
     ``plate``: the plate that the batch chose, counted from 1, or nothing.
     """
 
@@ -119,6 +120,7 @@ class Block:
     shape: str = "single"
     replicates: int = 1
     plate: int | None = None
+    wells: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         _one_of(f"block {self.id}: shape", self.shape, SHAPES)
@@ -138,16 +140,29 @@ class Block:
             raise PlateError(f"block {self.id}: a diagonal needs as many doses of either compound")
         if self.shape == "single" and (len(self.first), len(self.second)) != (1, 1):
             raise PlateError(f"block {self.id}: a single pair has one dose of either compound")
+        self._check_wells()
+
+    def _check_wells(self) -> None:
+        if (self.shape == "informed") != bool(self.wells):
+            raise PlateError(f"block {self.id}: an informed block, and only that, names its wells")
+        if len(set(self.wells)) < len(self.wells):
+            raise PlateError(f"block {self.id} names a well twice")
+        inside = (len(self.first), len(self.second))
+        if any(not (0 <= i < inside[0] and 0 <= j < inside[1]) for i, j in self.wells):
+            raise PlateError(f"block {self.id} names a well that its doses do not have")
 
     def pairs(self) -> Iterator[tuple[Dispense, Dispense]]:
         """The pairs of doses that are measured together, each in a well of its own."""
+        if self.shape == "informed":
+            return ((self.first[i], self.second[j]) for i, j in self.wells)
         if self.shape == "matrix":
             return ((a, b) for a in self.first for b in self.second)
         return zip(self.first, self.second, strict=True)
 
     def singles(self) -> tuple[Dispense, ...]:
-        """The doses that are measured alone."""
-        return (*self.first, *self.second)
+        """The doses that are measured alone: those that some well of the block has."""
+        used = {dose for pair in self.pairs() for dose in pair}
+        return tuple(dose for dose in (*self.first, *self.second) if dose in used)
 
 
 @dataclass(frozen=True)

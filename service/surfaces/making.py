@@ -25,6 +25,7 @@ from models.surfaces.model import SurfaceModel
 from models.surfaces.next_wells import NextWells, next_wells
 from models.surfaces.prediction import SurfacePrediction, SurfacePredictor
 from models.surfaces.saving import save_model
+from service.campaigns.schemas import MAX_BLOCK_WELLS
 from service.kit.database import dump_json
 from service.kit.ids import new_id
 from service.kit.jobs import JobContext, JobFailed, problem_dict
@@ -33,12 +34,14 @@ from service.learning.fitting import Fitting, library_versions, round_rules, uni
 from service.surfaces.repository import SurfaceFitRepository
 from service.surfaces.tables import SurfaceFit
 
-MOST_UNMEASURED = 2_000
-"""Blocks without a well that are given a surface, in the order of their ids."""
-MOST_DOSES, MOST_WELLS = 16, 32
+MOST_UNMEASURED = 320_000
+"""Wells of blocks without one that are given a surface, in the order of their ids: 20,000 blocks
+of 4 x 4 doses."""
+MOST_DOSES = 16
 _AT_ONCE = 64
 Grid = tuple[NDArray[np.float64], NDArray[np.float64]]
 Key = tuple[int, int, int]
+Mask = NDArray[np.bool_]
 
 
 class SurfaceJob:
@@ -157,21 +160,28 @@ class SurfaceJob:
             if (a, b, line) not in known
         ]
         by_shape: dict[tuple[int, int], list[Key]] = defaultdict(list)
-        for key in missing[:MOST_UNMEASURED]:
-            by_shape[(len(self._doses[key[0]]), len(self._doses[key[1]]))].append(key)
-        return [self._empty(keys) for keys in by_shape.values()], self._left_out(len(missing))
+        wells = n_given = 0
+        for key in missing:
+            shape = (len(self._doses[key[0]]), len(self._doses[key[1]]))
+            wells += shape[0] * shape[1]
+            if wells > MOST_UNMEASURED:
+                break
+            by_shape[shape].append(key)
+            n_given += 1
+        left_out = self._left_out(len(missing) - n_given)
+        return [self._empty(keys) for keys in by_shape.values()], left_out
 
     def _empty(self, keys: list[Key]) -> Blocks:
         at = np.array(keys, np.int64)
         doses = tuple(np.stack([self._doses[one] for one in at[:, side]]) for side in (0, 1))
         return empty_blocks(at[:, :2], at[:, 2], (doses[0], doses[1]), self._curves)
 
-    def _left_out(self, n_missing: int) -> list[str]:
+    def _left_out(self, n_more: int) -> list[str]:
         ids, names = self.fitting.snapshot.screen.compounds.ids, self.fitting.snapshot.names
         many = [names[ids[k]] for k, d in enumerate(self._doses) if len(d) > MOST_DOSES]
         found = [f"{name} has more than {MOST_DOSES} doses: no unmeasured block" for name in many]
-        if n_missing > MOST_UNMEASURED:
-            found.append(f"{n_missing - MOST_UNMEASURED} more blocks without a well: no surface")
+        if n_more:
+            found.append(f"{n_more} more blocks without a well: no surface")
         return found
 
     def _surfaces(self, served: SurfacePredictor, tables: list[Blocks]) -> tuple[str, int]:
@@ -207,7 +217,8 @@ class SurfaceJob:
             for percent, band in zip((50, 90), bands, strict=True)
             for k, side in enumerate(("low", "high"))
         }
-        diagonal = PATTERNS["diagonal"](blocks.shape, np.random.default_rng(0))
+        offered = self._offered(blocks, row)
+        diagonal = _diagonal(offered) & ~seen
         return {
             "compounds": [self._named(screen.compounds.ids[one]) for one in pair],
             "cell_line": self._named(screen.cell_lines.ids[line]),
@@ -222,17 +233,35 @@ class SurfaceJob:
                 for values, mask in zip(blocks.viability[row].tolist(), seen, strict=True)
             ],
             "n_wells": blocks.n_wells[row].tolist(),
-            "next_wells": _wells(blocks, row, next_wells(said, row, MOST_WELLS, ~seen)),
-            "next_diagonal": _wells(
-                blocks, row, next_wells(said, row, MOST_DOSES, ~seen & diagonal)
+            "next_wells": _wells(
+                blocks, row, next_wells(said, row, MAX_BLOCK_WELLS, np.outer(*offered) & ~seen)
             ),
+            "next_diagonal": _wells(blocks, row, next_wells(said, row, MOST_DOSES, diagonal)),
         }
+
+    def _offered(self, blocks: Blocks, row: int) -> tuple[Mask, Mask]:
+        """Which doses of either compound the campaign can dispense; all, of one that it lacks."""
+        found = []
+        for compound, doses in zip(blocks.compounds[row].tolist(), blocks.doses, strict=True):
+            own = self._doses[compound]
+            found.append(np.isin(doses[row], own) if len(own) else np.ones(len(doses[row]), bool))
+        return found[0], found[1]
 
     def _named(self, identifier: str) -> dict[str, str]:
         return {"id": identifier, "name": self.fitting.snapshot.names[identifier]}
 
     def _put(self, document: Any) -> str:
         return self.ctx.artifacts.put(dump_json(document).encode(), "json")
+
+
+def _diagonal(offered: tuple[Mask, Mask]) -> Mask:
+    """The wells of the diagonal of those doses, ``(m, n)``."""
+    mask = np.zeros((len(offered[0]), len(offered[1])), bool)
+    at = np.ix_(*offered)
+    shape = (int(offered[0].sum()), int(offered[1].sum()))
+    if min(shape):
+        mask[at] = PATTERNS["diagonal"](shape, np.random.default_rng(0))
+    return mask
 
 
 def _wells(blocks: Blocks, row: int, chosen: NextWells) -> list[dict[str, Any]]:

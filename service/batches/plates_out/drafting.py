@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.batches.plates_out.held import Held
+from service.batches.plates_out.sampling import Sample
 from service.batches.plates_out.schemas import PlatesIn, StockNeedOut
 from service.batches.tables import BatchItem
 from service.campaigns.schemas import Limits
@@ -64,45 +65,6 @@ class Bench:
         return found
 
 
-@dataclass(frozen=True)
-class Sample:
-    """How the blocks of a batch are measured."""
-
-    shape: str
-    replicates: int
-
-
-def sample_of(asked: PlatesIn, limits: Limits, items: Sequence[BatchItem]) -> Sample:
-    """The shape of a block and its replicates, as asked or as the campaign's limits say."""
-    several = any(len(item.doses_a_um) > 1 or len(item.doses_b_um) > 1 for item in items)
-    shape = asked.block_shape or limits.block_shape
-    if asked.block_shape is None and shape == "single" and several:
-        shape = "matrix"
-    return Sample(shape, asked.replicates or limits.replicates)
-
-
-def miscounted(
-    asked: PlatesIn, limits: Limits, items: Sequence[BatchItem], names: Mapping[str, str]
-) -> list[FieldError]:
-    """Where the limits count other doses of a block than there are, plates would not fit."""
-    if asked.block_shape is not None or limits.block_shape == "single":
-        return []
-    for item in items:
-        for compound, doses in (
-            (item.compound_a_id, item.doses_a_um),
-            (item.compound_b_id, item.doses_b_um),
-        ):
-            if len(doses) != limits.block_doses:
-                message = (
-                    f"The batch was chosen for blocks with {limits.block_doses} doses of a "
-                    f"compound, but {names[compound]} has {len(doses)} in block {names[item.id]}. "
-                    f"Name the block_shape to measure all {len(doses)} all the same, or set "
-                    "limits.block_doses of the campaign and ask for a new recommendation."
-                )
-                return [FieldError(code="block_doses", message=message, pointer="/block_shape")]
-    return []
-
-
 def rules_of(
     asked: PlatesIn, limits: Limits, wells: int, seed: int, items: Sequence[BatchItem]
 ) -> LayoutRules:
@@ -144,7 +106,8 @@ def blocks_of(
     nominal: Nominal,
     errors: list[FieldError],
 ) -> list[Block]:
-    """The items as blocks of doses that can be made; ``errors`` says which cannot."""
+    """The items as blocks of doses that can be made; ``errors`` says which cannot. Items that
+    ``sample`` has no wells for are left out: it has said so."""
     known: dict[tuple[str, tuple[float, ...]], tuple[Dispense, ...]] = {}
 
     def snapped(compound: str, doses: Sequence[float]) -> tuple[Dispense, ...]:
@@ -158,13 +121,14 @@ def blocks_of(
     for item in items:
         first = snapped(item.compound_a_id, item.doses_a_um)
         second = snapped(item.compound_b_id, item.doses_b_um)
-        if not first or not second:
+        wells = sample.wells.get(item.id, ())
+        if not first or not second or (sample.informed and not wells):
             continue
         try:
             found.append(
                 Block(
                     item.id, item.cell_line_id, first, second, sample.shape, sample.replicates,
-                    item.plate,
+                    item.plate, wells,
                 )
             )  # fmt: skip
         except PlateError as problem:

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from service.campaigns.schemas import BlockShape, SingleAgents
+from service.campaigns.schemas import MAX_BLOCK_WELLS, BlockShape, SingleAgents
 from service.kit.problems import FieldError
-from service.kit.schemas import Body, Name, Out, Reason
+from service.kit.schemas import Body, IdText, Name, Out, Reason
 from service.plates.schemas import (
     ControlIn,
     DispensingIn,
@@ -71,6 +71,15 @@ class PlatesIn(Body):
         None,
         description="Null: as the campaign's limits say; where they leave it at `single` and "
         "compounds have several doses, the matrix of them.",
+    )
+    block_wells: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_BLOCK_WELLS,
+        description="Of an informed block. Null: as the campaign's limits say.",
+    )
+    surface_fit_id: IdText | None = Field(
+        None, description="Which surfaces inform blocks. Null: the newest of the campaign."
     )
     replicates: int | None = Field(
         None, ge=1, le=20, description="Null: as the campaign's limits say."
@@ -148,6 +157,8 @@ class LayoutOut(Out):
     destination: str
     dispenser: str
     block_shape: BlockShape
+    block_wells: int | None = Field(description="Of an informed block, at most.")
+    surface_fit_id: str | None = Field(description="What informed the blocks, if anything did.")
     replicates: int
     settings: DispensingIn
     plates: list[IssuedPlateOut]

@@ -10,16 +10,14 @@ from typing import Any
 from service.batches.plates_out.drafting import (
     Bench,
     Draft,
-    Sample,
     blocks_of,
     controls_of,
     draft,
     limits_when,
-    miscounted,
     rules_of,
-    sample_of,
 )
 from service.batches.plates_out.held import Held
+from service.batches.plates_out.sampling import Sample, informed, miscounted, sample_of
 from service.batches.plates_out.schemas import (
     CancellationIn,
     IssuedPlateOut,
@@ -95,6 +93,7 @@ class PlatesOutService:
             rules = rules_of(body, limits, wells, seed, items)
         nominal = nominal_doses(self.dispensing.of_campaign(batch.campaign_id))
         errors = miscounted(body, limits, items, bench.names)
+        sample = informed(self.unit, sample, items, body, bench.names, errors)
         blocks = blocks_of(items, sample, bench, nominal, errors)
         with refusing("reference_pair", "/reference_pair", bench.names):
             made_of = controls_of(controls.positive, controls.reference, bench, errors)
@@ -271,6 +270,8 @@ class PlatesOutService:
             destination=settings["dispensing"]["destination"],
             dispenser=settings["dispensing"]["dispenser"],
             block_shape=settings["block_shape"],
+            block_wells=settings.get("block_wells"),
+            surface_fit_id=settings.get("surface_fit_id"),
             replicates=settings["replicates"],
             settings=DispensingIn.model_validate(settings["dispensing"]),
             plates=[_plate_out(each, row) for each, row in _paired(maps, rows)],
@@ -345,6 +346,8 @@ def _settings(
         "rules": rules.to_dict(),
         "controls": asdict(controls),
         "block_shape": sample.shape,
+        "block_wells": sample.block_wells,
+        "surface_fit_id": sample.surface_fit_id,
         "replicates": sample.replicates,
         "labware": bench.labware.to_dict(),
         "needs": [each.model_dump() for each in made.needs],

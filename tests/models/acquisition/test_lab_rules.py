@@ -43,6 +43,11 @@ def test_rules_survive_json() -> None:
             11,
         ),
         ({"block_shape": "diagonal", "doses": 5, "wells_per_plate": 96}, 5, 19),
+        (
+            {"block_shape": "informed", "doses": 4, "block_wells": 6, "wells_per_plate": 96},
+            6,
+            16,
+        ),
         ({"wells_per_plate": 96, "controls_per_plate": 6}, 1, 90),
         (
             {

@@ -58,14 +58,16 @@ def a_batch(
     limits: Mapping[str, Any] | None = None,
     plates: Sequence[int] | None = None,
     dispensing: Mapping[str, Any] | None = None,
+    opened: dict[str, Any] | None = None,
     **campaign: Any,
 ) -> dict[str, Any]:
     """A batch of these blocks, recommended by hand: what a model believes is no matter here.
 
     ``limits``: how a block is measured; ``plates``: where the recommendation put each;
-    ``dispensing``: by what the campaign's doses are snapped before.
+    ``dispensing``: by what the campaign's doses are snapped before; ``opened``: the campaign, when
+    there is one.
     """
-    opened = open_campaign(lab, **campaign)
+    opened = open_campaign(lab, **campaign) if opened is None else opened
     if dispensing is not None:
         give_stocks(lab)
         lab.ok(put(lab, f"/v1/campaigns/{opened['id']}/dispensing", dict(dispensing)))

@@ -119,6 +119,14 @@ class TestRefusals:
             ({"never_together": [["A"]]}, "/limits/never_together/0", "2"),
             ({"block_shape": "cross"}, "/limits/block_shape", "single"),
             ({"block_doses": 3}, "/limits", "matrix or a diagonal"),
+            ({"block_shape": "informed", "block_doses": 3}, "/limits", "how many wells"),
+            ({"block_wells": 3}, "/limits", "how many wells"),
+            (
+                {"block_shape": "informed", "block_doses": 2, "block_wells": 5},
+                "/limits",
+                "has no 5 wells",
+            ),
+            ({"block_wells": 33}, "/limits/block_wells", "32"),
             ({"single_agents": "per_plate"}, "/limits", "compounds_per_plate"),
             ({"wells_per_plate": 96, "controls_per_plate": 96}, "/limits", "needs 1 more"),
             ({"lines_per_plate": 1}, "/limits", "blocks_per_plate"),
@@ -132,14 +140,18 @@ class TestRefusals:
 
 def test_what_the_door_lets_in_the_solver_takes():
     """The API process has no models: its rules about wells are its own, and must be the same."""
-    shapes = [("single", 1), ("single", 2), ("matrix", 3), ("diagonal", 4)]
+    shapes = [
+        *[("single", 1, None), ("single", 2, None), ("matrix", 3, None), ("diagonal", 4, None)],
+        *[("informed", 3, 5), ("informed", 3, None), ("informed", 3, 10), ("matrix", 3, 5)],
+    ]
     options = itertools.product(
         shapes, ("elsewhere", "per_plate", "per_block"), (None, 2, 12), (None, 1), (None, 20, 96)
     )
     let_in = 0
-    for (shape, doses), single_agents, compounds, lines, wells in options:
+    for (shape, doses, block_wells), single_agents, compounds, lines, wells in options:
         asked = {
             "block_shape": shape,
+            "block_wells": block_wells,
             "replicates": 2,
             "single_agents": single_agents,
             "compounds_per_plate": compounds,

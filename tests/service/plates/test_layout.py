@@ -52,8 +52,10 @@ def batches(draw):
     blocks = []
     for number in range(count):
         first, second = draw(pairs)
-        shape = draw(st.sampled_from(["single", "matrix", "diagonal"]))
+        shape = draw(st.sampled_from(["single", "matrix", "diagonal", "informed"]))
         size = 1 if shape == "single" else draw(st.integers(1, 3))
+        places = st.tuples(st.integers(0, size - 1), st.integers(0, size - 1))
+        wells = draw(st.lists(places, min_size=1, unique=True)) if shape == "informed" else []
         line = draw(st.sampled_from(["A375", "MCF7"]))
         # A plate of the batch holds one line, so that either policy can be asked for.
         plate = draw(st.sampled_from([1, 3])) + (line == "MCF7") if assigned else None
@@ -66,6 +68,7 @@ def batches(draw):
                 shape,
                 draw(st.integers(1, 3)),
                 plate,
+                tuple(wells),
             )
         )
     rules = LayoutRules(
@@ -309,6 +312,10 @@ def test_rules_survive_json() -> None:
         ({"first": DOSES[NAMES[0]][:1] * 2}, "names a dose of Alisertib twice"),
         ({"shape": "diagonal", "first": DOSES[NAMES[0]][:2]}, "as many doses"),
         ({"shape": "single"}, "one dose of either"),
+        ({"shape": "informed"}, "names its wells"),
+        ({"wells": ((0, 0),)}, "names its wells"),
+        ({"shape": "informed", "wells": ((0, 0), (0, 0))}, "names a well twice"),
+        ({"shape": "informed", "wells": ((0, 9),)}, "that its doses do not have"),
     ],
 )
 def test_blocks_that_cannot_be(changes, words) -> None:

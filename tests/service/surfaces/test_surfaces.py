@@ -40,10 +40,15 @@ def campaign(lab):
     return campaign
 
 
-@pytest.fixture
-def fit(lab, campaign):
+def fitted(lab, campaign):
+    """A fit that took seconds."""
     with short_fits():
         return lab.result(ask(lab, campaign, seed=3), "fit")
+
+
+@pytest.fixture
+def fit(lab, campaign):
+    return fitted(lab, campaign)
 
 
 def test_a_fit_its_evidence_and_its_surfaces(lab, campaign, fit):
