@@ -138,6 +138,44 @@ def test_states_are_exchanged_with_plain_batch_normalisation() -> None:
     assert torch.equal(other.eval()(x), layer.eval()(x))
 
 
+def _skewed(rows: int, seed: int = 0) -> Tensor:
+    """Most rows a little above the mean, a few far below: no row comes 1.5 widths above it."""
+    generator = torch.Generator().manual_seed(seed)
+    low = (torch.rand(rows, 3, generator=generator) < 0.4).float()
+    return 0.1 * torch.rand(rows, 3, generator=generator) - 5 * low
+
+
+@pytest.mark.parametrize("gamma", [0.7, -0.7])
+def test_where_no_row_comes_as_far_as_t_some_pass_all_the_same(gamma: float) -> None:
+    """With the fixed shift alone the channel would be 0 for every row."""
+    layer, plain = _layer(gamma, -9.0), nn.BatchNorm1d(3)
+    for seed in range(60):
+        y = layer(math.copysign(1.0, gamma) * _skewed(16, seed))
+    x = math.copysign(1.0, gamma) * _skewed(4096, 99)
+    fixed = (x - x.mean(0)) / x.std(0) * gamma - LOWEST_SHIFT * abs(gamma)
+    assert not (fixed > 0).any()
+    assert (y > 0).any()
+    shown = layer.eval()(x)
+    assert ((shown > 0).double().mean(0) > 0.01).all()
+    # What is served is what is stored, by either kind of layer.
+    assert torch.allclose(fold(layer)(x), shown, atol=1e-6)
+    plain.load_state_dict(layer.state_dict())
+    assert torch.allclose(plain.eval()(x), shown, atol=1e-6)
+    again = PostShiftedBatchNorm(3)
+    again.load_state_dict(layer.state_dict())
+    assert torch.allclose(again.eval()(x), shown, atol=1e-6)
+    assert layer.bias[0].item() == pytest.approx(-9.0)
+
+
+def test_normal_rows_are_never_shifted_further_than_t() -> None:
+    """In batches of sixteen the furthest row lies beyond T on average, whatever its side."""
+    layer = _layer(1.0, -9.0)
+    for seed in range(200):
+        layer(torch.randn(16, 3, generator=torch.Generator().manual_seed(seed)))
+    assert torch.equal(layer.reach(), torch.full((3,), LOWEST_SHIFT))
+    assert torch.equal(layer.bias + layer.shift(), torch.full((3,), -LOWEST_SHIFT))
+
+
 def test_training_brings_a_dead_channel_back() -> None:
     """One step after the other beta rises until the layer is plain again, as nothing pulls down."""
     layer, x = _layer(1.0, -6.0), _rows(256, 3)
