@@ -9,6 +9,7 @@ import torch
 from models.perturbation.vae.fitting import trainer
 from models.perturbation.vae.module import VaeSettings
 from models.perturbation.vae.reorient import reorient, sparsest_axes, sparsity_loss
+from models.perturbation.vae.simulate import mask_recovery
 from models.screen import ScreenError
 from tests.models.perturbation.vae.small import counts, plan, settings
 
@@ -26,6 +27,23 @@ def test_a_rotated_and_moved_sparse_table_is_turned_back() -> None:
     large = np.abs(found) > 2.5
     assert sorted(large.sum(axis=0)) == sorted(mask.sum(axis=0))
     assert large.sum() == mask.sum()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_poor_optima_and_a_far_origin_do_not_matter(seed: int) -> None:
+    """At the full size, where one start in three or so ends badly."""
+    rng = np.random.default_rng(seed)
+    mask = rng.random((100, 15)) < 2 / 15
+    table = mask * 4 * rng.choice([-1, 1], (100, 15)) + 0.5 * rng.standard_normal((100, 15))
+    hidden = np.linalg.qr(rng.standard_normal((15, 15)))[0]
+    near, far = table @ hidden.T, (table + 20 * rng.standard_normal(15)) @ hidden.T
+    losses = []
+    for seen in (near, far):
+        turn, origin = sparsest_axes(seen, seed)
+        losses.append(sparsity_loss(seen @ turn - origin))
+        assert mask_recovery(np.abs(seen @ turn - origin) > 2, mask).f1 > 0.97
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert max(losses) <= sparsity_loss(table - np.median(table, axis=0))
 
 
 def test_turning_changes_neither_where_cells_are_nor_what_is_decoded() -> None:
