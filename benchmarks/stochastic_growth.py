@@ -1,7 +1,7 @@
 """Growth by chance: how near simulation-based inference comes to what is known.
 
 python -m benchmarks.stochastic_growth extinction
-python -m benchmarks.stochastic_growth moving-average [--simulations 200000 --steps 6000]
+python -m benchmarks.stochastic_growth moving-average [--simulations 200000 --networks 3]
 python -m benchmarks.stochastic_growth oscillator [--simulations 100000 --cache FOLDER]
 python -m benchmarks.stochastic_growth counts [--steps 1500]
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ from models.dynamics.stochastic.known_networks import (
     VILAR_UPPER,
 )
 from models.dynamics.stochastic.leaping import Leaping
+from models.dynamics.stochastic.mixture import PosteriorMixture, train_members
 from models.dynamics.stochastic.moving_average import (
     autocovariances,
     exact_posterior,
@@ -47,6 +49,7 @@ from models.dynamics.stochastic.neural_posterior import (
     Simulated,
     Stored,
     Training,
+    held_out_score,
     train,
 )
 from models.dynamics.stochastic.priors import BoxPrior, TrianglePrior
@@ -54,6 +57,7 @@ from models.dynamics.stochastic.resonators import EnergyEmbedding, ResonatorBank
 from models.dynamics.stochastic.summaries import SeriesCNN
 
 HELD_OUT = 5000
+ASKED = 500
 
 
 def seeded(make, seed=0):
@@ -92,46 +96,74 @@ def extinctions() -> None:
                   .format(*row))  # fmt: skip
 
 
-def moving_average(simulations: int, steps: int, filters: int) -> None:
-    """Errors of posterior means in exact posterior sds, and spread over exact spread, over 100
-    series drawn from the prior."""
+def moving_average(simulations: int, steps: int, filters: int, networks: int) -> None:
+    """Errors of posterior means in exact posterior sds, and spread over exact spread, over 500
+    series drawn from the prior; by parameter and over both. The bank of the neural rows knows the
+    family of the model (:mod:`resonators`), the rows of rejection do not."""
     prior, generator = TrianglePrior(), torch.Generator().manual_seed(1)
     theta = prior.sample(simulations, generator)
     series = simulate_moving_average(theta, 100, generator).float()
     fresh = torch.Generator().manual_seed(99)
-    seen = simulate_moving_average(prior.sample(100, fresh), 100, fresh)
-    exact = exact_posterior(seen.numpy())
-    print("posterior by                              mean error (sd)   spread / exact   median")
-    spans = {"2 autocovariances": autocovariances}
+    seen = simulate_moving_average(prior.sample(ASKED, fresh), 100, fresh)
+    parts = [exact_posterior(part.numpy()) for part in torch.split(seen, 100)]
+    exact = Exact(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("mean", "sd")))
+    print(f"{ASKED} series; theta_1, theta_2, both (standard error)")
+    print("posterior by" + " " * 34 + "mean error (sd)" + " " * 13 + "spread / exact        median")
+    _rejections(theta, series, seen, exact)
+    start = time.process_time()
+    bank = ResonatorBank(triangle_nodes(filters, seed=0), 100, backcast=True)
+    energies = bank.energies(series)
+    mixture = PosteriorMixture([
+        NeuralPosterior(
+            prior, seeded(lambda: EnergyEmbedding(bank, energies[HELD_OUT:], 64), at), 64, seed=at
+        ) for at in range(networks)
+    ])  # fmt: skip
+    pairs = Simulated(theta, (energies,))
+    held_out = pairs.select(torch.arange(HELD_OUT))
+    histories = train_members(
+        mixture, Stored(pairs.select(torch.arange(HELD_OUT, simulations))), held_out, seed=2,
+        training=Training(steps, 512, rate=2e-3, every=max(1, steps // 8)),
+    )  # fmt: skip
+    spent = time.process_time() - start
+    asked = bank.energies(seen.float())
+    for name, one in (
+        *((f"neural, network {at + 1}", one) for at, one in enumerate(mixture.members)),
+        (f"neural, mixture of {networks}", mixture),
+    ):
+        drawn = one.sample(2000, asked, generator=fresh).numpy()
+        _line(name, drawn.mean(0), drawn.std(0), exact)
+        print(f"    held-out nats {held_out_score(one, held_out):.4f}")
+    print(f"(looks {[[round(v, 3) for v in row] for row in histories]}; {spent:.0f} CPU-s)")
+
+
+class Exact(NamedTuple):
+    """Exact posterior means and sds ``(N, 2)``."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+
+
+def _rejections(theta: Tensor, series: Tensor, seen: Tensor, exact: Exact) -> None:
+    """Rows of rejection by two kinds of summaries."""
     start = time.process_time()
     cnn = _regression(theta, series)
-    print(f"(CNN trained for {time.process_time() - start:.0f} CPU-s)")
-    spans["CNN summaries"] = lambda rows: cnn(torch.as_tensor(rows).float()[:, None]).numpy()
-    keep = max(100, simulations // 500)
+    print(f"(CNN trained for {time.process_time() - start:.0f} CPU-s)", flush=True)
+    spans = {
+        "2 autocovariances": autocovariances,
+        "CNN summaries": lambda rows: cnn(torch.as_tensor(rows).float()[:, None]).numpy(),
+    }
+    keep = max(100, len(theta) // 500)
     with torch.no_grad():
         for name, summarise in spans.items():
-            known = torch.as_tensor(np.asarray(summarise(series.numpy()))).double()
+            known = torch.cat([
+                torch.as_tensor(np.asarray(summarise(part.numpy()))).double()
+                for part in torch.split(series, 10_000)
+            ])  # fmt: skip
             asked = torch.as_tensor(np.asarray(summarise(seen.numpy()))).double()
             kept = [nearest(theta, known, one, keep) for one in asked]
             mean = torch.stack([one.mean() for one in kept]).numpy()
             sd = torch.stack([one.sd() for one in kept]).numpy()
             _line(f"rejection, {name}, nearest {keep}", mean, sd, exact)
-    start = time.process_time()
-    bank = ResonatorBank(triangle_nodes(filters, seed=0), 100)
-    energies = bank.energies(series)
-    posterior = NeuralPosterior(prior, seeded(lambda: EnergyEmbedding(bank, energies, 64)), 64,
-                                seed=0)  # fmt: skip
-    pairs = Simulated(theta, (energies,))
-    history = train(
-        posterior, Stored(pairs.select(torch.arange(HELD_OUT, simulations))),
-        pairs.select(torch.arange(HELD_OUT)), seed=2,
-        training=Training(steps, 512, rate=2e-3, every=max(1, steps // 8)),
-    )  # fmt: skip
-    drawn = posterior.sample(2000, bank.energies(seen.float()), generator=fresh).numpy()
-    _line("neural posterior, resonators", drawn.mean(0), drawn.std(0), exact)
-    print(
-        f"(held-out nats {[round(v, 3) for v in history]}; {time.process_time() - start:.0f} CPU-s)"
-    )
 
 
 def _regression(theta: Tensor, series: Tensor, steps: int = 800) -> nn.Module:
@@ -150,9 +182,14 @@ def _regression(theta: Tensor, series: Tensor, steps: int = 800) -> nn.Module:
     return network.eval()
 
 
-def _line(name: str, mean, sd, exact) -> None:
+def _line(name: str, mean, sd, exact: Exact) -> None:
     error, ratio = np.abs(mean - exact.mean) / exact.sd, sd / exact.sd
-    print(f"{name:42}{error.mean():8.3f}{ratio.mean():18.3f}{np.median(ratio):12.3f}", flush=True)
+    cells = []
+    for rows in (error, ratio):
+        both = rows.mean(axis=1)
+        noise = both.std() / np.sqrt(len(both))
+        cells.append(" ".join(f"{v:.3f}" for v in (*rows.mean(0), both.mean())) + f" ({noise:.3f})")
+    print(f"{name:42}  {cells[0]}  {cells[1]}  {np.median(ratio):.3f}", flush=True)
 
 
 OSCILLATOR_TIMES = np.arange(1, 101) * 0.5
@@ -287,6 +324,7 @@ def main() -> None:
     parser.add_argument("--simulations", type=int)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--filters", type=int, default=256)
+    parser.add_argument("--networks", type=int, default=3)
     parser.add_argument("--tau", type=float, default=0.05)
     parser.add_argument("--cache", type=Path)
     asked = parser.parse_args()
@@ -295,7 +333,9 @@ def main() -> None:
     if asked.what == "extinction":
         extinctions()
     elif asked.what == "moving-average":
-        moving_average(asked.simulations or 200_000, asked.steps or 6000, asked.filters)
+        moving_average(
+            asked.simulations or 200_000, asked.steps or 4000, asked.filters, asked.networks
+        )
     elif asked.what == "oscillator":
         oscillator(asked.simulations or 100_000, asked.cache, asked.steps or 3000, asked.tau)
     else:

@@ -24,6 +24,7 @@ from models.dynamics.stochastic.count_summaries import (
     numbers_of,
 )
 from models.dynamics.stochastic.guard import Cloud, Verdict, second_look
+from models.dynamics.stochastic.mixture import PosteriorMixture
 from models.dynamics.stochastic.neural_posterior import (
     Inputs,
     NeuralPosterior,
@@ -126,12 +127,12 @@ def learn_growth(
 
 
 class GrowthModel:
-    """A trained network and the experiment that it was trained for; ``seed`` of what it simulates
-    to judge itself and the data."""
+    """A trained network, or a mixture of some, and the experiment that it was trained for; ``seed``
+    of what it simulates to judge itself and the data."""
 
     def __init__(
         self,
-        posterior: NeuralPosterior,
+        posterior: NeuralPosterior | PosteriorMixture,
         experiment: Experiment,
         *,
         seed: int,

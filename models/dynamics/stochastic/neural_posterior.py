@@ -82,6 +82,18 @@ class Training:
     decay: float = 1e-5
 
 
+class Density(Protocol):
+    """What can be judged by simulations: one posterior, or a mixture of some."""
+
+    def eval(self) -> Any:
+        """Out of training."""
+        ...
+
+    def log_prob(self, theta: Tensor, *inputs: Tensor) -> Tensor:
+        """See :meth:`NeuralPosterior.log_prob`."""
+        ...
+
+
 class NeuralPosterior(nn.Module):
     """q(theta | y) of the parameters of ``prior``; ``embedding`` makes ``embedded`` numbers of the
     inputs. The same ``seed`` builds the same network, but for the embedding, which is the
@@ -196,7 +208,7 @@ def _step(
 
 
 @torch.no_grad()
-def held_out_score(posterior: NeuralPosterior, pairs: Simulated, rows: int = 1000) -> float:
+def held_out_score(posterior: Density, pairs: Simulated, rows: int = 1000) -> float:
     """Mean log density of the true parameters, nats; higher is better."""
     posterior.eval()
     total = 0.0

@@ -15,6 +15,7 @@ from models.dynamics.stochastic.growth import (
     simulate,
     untrained,
 )
+from models.dynamics.stochastic.mixture import PosteriorMixture
 from models.dynamics.stochastic.neural_posterior import Training
 from models.screen import ScreenError, Stopped
 
@@ -87,6 +88,22 @@ class TestLearned:
     def test_other_times_are_refused(self, model):
         with pytest.raises(ScreenError, match="other times"):
             model.draws([WellCounts(TIMES * 2, np.full((1, 7), 5.0), (0, 0))], 5)
+
+
+def test_a_mixture_answers_as_a_network_does():
+    """Draws of each member, in shares; the guard sees what both have learned."""
+    members = [untrained(FRAME, seed) for seed in (0, 1)]
+    small = GrowthOptions(held_out=100, cloud=800)
+    found = GrowthModel(PosteriorMixture(members), FRAME, seed=0, options=small)
+    condition = made((0.05, 0.01, 0, 0), (0, 0))
+    drawn = found.draws([condition], 400)
+    assert drawn.shape == (400, 1, 6)
+    assert bool(FRAME.prior().contains(torch.as_tensor(drawn)).all())
+    alone = [GrowthModel(one, FRAME, seed=0, options=small) for one in members]
+    each = np.stack([one.draws([condition], 400)[:, 0].mean(axis=0) for one in alone])
+    error = 5 * drawn[:, 0].std(axis=0) * np.sqrt(2 / 400)
+    assert np.all(np.abs(drawn[:, 0].mean(axis=0) - each.mean(axis=0)) <= error)
+    assert 0 < found.verdicts([condition])[0].p <= 1
 
 
 def test_stopping():
