@@ -5,7 +5,8 @@
 
 One part (a fold, or a device left out) is one fit and one file of results in ``--out``: a part
 that is there is not run again, and a fit that was broken off goes on from its last checkpoint.
-``--table`` prints what is there. ``--growth`` times a training step for more and more series.
+``--table`` prints what is there. ``python -m benchmarks.time_courses_growth`` times more and more
+series.
 Data: ``--data``, or vihds under NEXTROUND_DATA (default ../shared/data).
 """
 
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -175,28 +175,6 @@ def table(out: Path) -> None:
         )
 
 
-def growth(series: TimeCourses, model: str, counts: list[int]) -> None:
-    """Cost of a training step (117 series, K = 10) and of a pass, for more and more series."""
-    print("| series | wall s a step | CPU s a step | CPU s a pass over all | peak MB |")
-    print("|---|---|---|---|---|")
-    for count in counts:
-        rows = np.arange(count) % len(series)
-        names = tuple(f"{series.names[r]} copy {i}" for i, r in enumerate(rows))
-        many = TimeCourses(
-            series.times, series.values[rows], series.channels, names, series.inputs[rows],
-            series.input_names, tuple(f.select(rows) for f in series.factors),
-        )  # fmt: skip
-        system, observation, solver, training = parts_of(model, 0)
-        fit = Fit(build(many, system, observation, solver, 0), many, training, 0)
-        fit.training = Training(steps=10, series=training.series)
-        wall, cpu = time.perf_counter(), time.process_time()
-        fit.run()
-        wall, cpu = (time.perf_counter() - wall) / 10, (time.process_time() - cpu) / 10
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        whole = cpu * count / training.series
-        print(f"| {count:,} | {wall:.3f} | {cpu:.3f} | {whole:.1f} | {peak:.0f} |", flush=True)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
@@ -205,17 +183,13 @@ def main():
     parser.add_argument("--splits", nargs="*", default=["folds"], choices=["folds", "devices"])
     parser.add_argument("--parts", nargs="*", type=int)
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("--growth", nargs="*", type=int)
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     print(describe())
     folder = Path(os.environ.get("NEXTROUND_DATA", "../shared/data")) / "vihds"
     series = merged(options.data or folder)
-    if options.growth:
-        for model in options.models:
-            growth(series, model, options.growth)
-    elif not options.table:
+    if not options.table:
         for model in options.models:
             for kind in options.splits:
                 for number, (name, held_out) in enumerate(split(series, kind)):

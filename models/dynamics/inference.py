@@ -33,6 +33,10 @@ from models.screen import (
 Checkpoint = dict[str, Tensor]
 """Everything a fit needs to go on: weights, moments of the optimiser, generator, step."""
 
+DRAWS = 64
+"""Draws of the shared unknowns a step for their divergence from the prior, where it needs any."""
+REFINED_AT_ONCE = 128
+"""Series refined at a time: what is kept for a gradient does not grow with the series."""
 LARGEST_GRADIENT = 20.0
 """Longer gradients (of the loss per series) are shortened to this: one bad draw must not undo
 an hour. Part of the optimiser, not of the model."""
@@ -149,11 +153,18 @@ class Fit:
             model, batch, model.local(batch), self.training.samples, self.generator
         )
         total = surrogate(log_weights, sampled).mean()
-        penalty = model.shared.kl() / len(self.batch)
+        penalty = self._divergence() / len(self.batch)
         weights = model.system.log_penalty()
         if weights is not None:
             penalty = penalty - weights / len(self.batch)
         return penalty - total
+
+    def _divergence(self) -> Tensor:
+        shared = self.model.shared
+        if not shared.funnel.bends:
+            return shared.kl()
+        size = self.model.hierarchy.shared_size
+        return shared.kl(self.model.normal(DRAWS, size, generator=self.generator))
 
     def checkpoint(self) -> Checkpoint:
         """The state of the fit as plain tensors."""
@@ -191,15 +202,14 @@ def sample_weights(
     shared_each: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Log weights ``(K, N)`` under one draw of the shared unknowns a series (or, for the bound of
-    a new series alone, one for each sample), and the sampled coordinates; log q has its own
-    parameters detached, as the DReG gradient needs."""
-    n, draws = len(batch), samples if shared_each else 1
-    shared = model.shared.sample(
-        model.normal(draws, n, model.hierarchy.shared_size, generator=generator)
-    )
+    a new series alone, one for each sample, the same of all series), and the sampled coordinates;
+    log q has its own parameters detached, as the DReG gradient needs."""
+    n, size = len(batch), model.hierarchy.shared_size
+    shape = (samples, 1, size) if shared_each else (1, n, size)
+    shared = model.shared.sample(model.normal(*shape, generator=generator))
+    moments = model.moments(shared.expand(-1, n, -1), batch, generator)
     sampled = local.sample(model.normal(samples, n, local.noise_size, generator=generator))
-    terms = model.terms(batch, local.detach(), sampled, shared, generator)
-    return terms.log_weights(), sampled
+    return model.terms(batch, local.detach(), sampled, moments).log_weights(), sampled
 
 
 def build(
@@ -234,6 +244,29 @@ def refine(
     the encoder was trained with does not pay for that (Kim et al. 2018, arXiv 1802.02550).
     """
     generator = torch.Generator().manual_seed(seed)
+    parts = torch.arange(len(batch), device=batch.features.device).split(REFINED_AT_ONCE)  # type: ignore[no-untyped-call]
+    found = []
+    for number, rows in enumerate(parts):
+
+        def progress(stage: str, done: int, total: int, before: int = number * steps) -> None:
+            on_progress(stage, before + done, total * len(parts))
+
+        part = batch.select(rows)
+        found.append(_refine(model, part, steps, samples, rate, generator, progress, should_stop))
+    return Local(*(torch.cat(each) for each in zip(*found, strict=True)))
+
+
+def _refine(
+    model: DynamicModel,
+    batch: Batch,
+    steps: int,
+    samples: int,
+    rate: float,
+    generator: torch.Generator,
+    on_progress: ProgressCallback,
+    should_stop: StopCallback,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, sd and ways of one part."""
     with torch.no_grad():
         start = model.local(batch)
     free = [start.mean.clone(), torch.log(start.sd), start.ways.clone()]
@@ -257,7 +290,7 @@ def refine(
             tensor.grad = gradient
         optimizer.step()
         on_progress("refining", step + 1, steps)
-    return Local(free[0], torch.exp(free[1]), free[2]).detach()
+    return free[0].detach(), torch.exp(free[1]).detach(), free[2].detach()
 
 
 def mean_bound(

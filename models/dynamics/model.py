@@ -58,6 +58,15 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """The prior of series given shared unknowns, on the inner scale: ``location`` ``(K, N, P)`` of
+    all elements, ``sd`` ``(K, N, Q)`` of individual ones."""
+
+    location: Tensor
+    sd: Tensor
+
+
+@dataclass(frozen=True)
 class Terms:
     """The parts of the log weights, ``(K, N)`` nats each, and the elements ``(K, N, P)``."""
 
@@ -122,8 +131,9 @@ class DynamicModel(nn.Module):
 
     def _index(self, series: TimeCourses, name: str) -> Tensor:
         """The group of each series among the labels known, -1 for a new one."""
-        factor, labels = series.factor(name), self.hierarchy.labels[name]
-        place = [labels.index(label) if label in labels else -1 for label in factor.labels]
+        factor = series.factor(name)
+        known = {label: at for at, label in enumerate(self.hierarchy.labels[name])}
+        place = [known.get(label, -1) for label in factor.labels]
         index = torch.from_numpy(np.asarray(place, dtype=np.int64)[factor.index])
         return index.to(self.location.device)
 
@@ -142,18 +152,19 @@ class DynamicModel(nn.Module):
         """Individual coordinates from standardised ones."""
         return self.location + self.spread * standard
 
-    def elements(
-        self,
-        sampled: Tensor,
-        shared: Tensor,
-        groups: Mapping[str, Tensor],
-        noise: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    def moments(
+        self, shared: Tensor, batch: Batch, noise: torch.Generator | None = None
+    ) -> Moments:
+        """The prior of the series of ``batch`` for standardised ``shared`` ``(K or 1, N, D)``;
+        ``noise`` draws the effects of groups not seen before."""
+        return Moments(*self.hierarchy.moments(self.shared.inner(shared), batch.groups, noise))
+
+    def elements(self, sampled: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
         """All elements ``(K, N, P)`` of sampled series, and log p(u | G) ``(K, N)``.
 
-        ``sampled``: standardised ``(K, N, Q)``; ``shared``: standardised ``(K or 1, N, D)``.
+        ``sampled``: standardised ``(K, N, Q)``.
         """
-        location, sd = self.hierarchy.moments(self.shared.inner(shared), groups, noise)
+        location, sd = moments.location, moments.sd
         index = self.hierarchy.individual
         u = self.inner(sampled)
         white = (u - location[..., index]) / sd
@@ -167,16 +178,10 @@ class DynamicModel(nn.Module):
         context = self.system.prepare(self.hierarchy.values(elements), inputs)
         return self.system.observe(self.solver(self.system, times, context), context)
 
-    def terms(
-        self,
-        batch: Batch,
-        local: Local,
-        sampled: Tensor,
-        shared: Tensor,
-        noise: torch.Generator | None = None,
-    ) -> Terms:
-        """The parts of the log weights at samples of individual and shared unknowns."""
-        elements, log_prior = self.elements(sampled, shared, batch.groups, noise)
+    def terms(self, batch: Batch, local: Local, sampled: Tensor, moments: Moments) -> Terms:
+        """The parts of the log weights at samples of individual coordinates, drawn from
+        ``local``, under the prior of these ``moments``."""
+        elements, log_prior = self.elements(sampled, moments)
         observed = self.run(elements, batch.inputs, batch.times)
         values = self.hierarchy.values(elements)
         likelihood = self.observation.log_density(batch.readings, observed, values)

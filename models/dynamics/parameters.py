@@ -130,6 +130,9 @@ class Hierarchy:
     ``factors``: labels of the groups by factor. ``coordinates``: the ``D`` shared unknowns.
     ``elements``: the ``P`` elements of all parameters; ``individual``: those with an individual
     part, the ``Q`` coordinates of a series. Shared unknowns are vectors ``G`` ``(..., D)``.
+    ``effect_spreads`` and ``location_spreads``: numbers of coordinates, ``(effect, its spread)``
+    and ``(population value, a spread around it)``, where both are unknown; ``effect_locations``:
+    ``(place among effect_spreads, population value)`` where that is unknown too.
     """
 
     def __init__(
@@ -150,6 +153,9 @@ class Hierarchy:
         self.elements = tuple(name for p in parameters for name in p.elements())
         self._coordinates: list[Coordinate] = []
         self._constants: list[float] = [0.0]
+        self.effect_spreads: list[tuple[int, int]] = []
+        self.location_spreads: list[tuple[int, int]] = []
+        self.effect_locations: list[tuple[int, int]] = []
         self._lay_out()
         self.coordinates = tuple(self._coordinates)
 
@@ -168,13 +174,17 @@ class Hierarchy:
                 if parameter.individual is not None:
                     individual.append(row)
                     spread.append(self._place_spread(f"{name}.sd", parameter.individual))
+                    self._note(self.location_spreads, location[-1], spread[-1])
                 for effect in parameter.groups:
                     f = effect.factor
-                    widths[f][row] = self._place_spread(f"{name}.{f}.sd", effect.spread)
+                    width = widths[f][row] = self._place_spread(f"{name}.{f}.sd", effect.spread)
+                    self._note(self.location_spreads, location[-1], width)
                     self._check_reference(parameter, effect)
                     for g, label in enumerate(self.labels[f]):
                         if label != effect.reference:
-                            effects[f][g][row] = self._place(f"{name}.{f}={label}", 0.0, 1.0)
+                            place = self._place(f"{name}.{f}={label}", 0.0, 1.0)
+                            effects[f][g][row] = place
+                            self._note_effect(place, width, location[-1])
                 row += 1
         self._tables["location"] = self._final(location)
         self._tables["spread"] = self._final(spread)
@@ -183,6 +193,17 @@ class Hierarchy:
         for f in self.used_factors:
             self._tables[f"effects of {f}"] = torch.stack([self._final(r) for r in effects[f]])
             self._tables[f"widths of {f}"] = self._final(widths[f])
+
+    @staticmethod
+    def _note(pairs: list[tuple[int, int]], place: int, spread: int) -> None:
+        """Keep a pair of places of which both are free, as numbers of coordinates."""
+        if place > 0 and spread > 0:
+            pairs.append((place - 1, spread - 1))
+
+    def _note_effect(self, place: int, width: int, location: int) -> None:
+        self._note(self.effect_spreads, place, width)
+        if width > 0 and location > 0:
+            self.effect_locations.append((len(self.effect_spreads) - 1, location - 1))
 
     def move(self, device: torch.device) -> None:
         """Take the tables of places to ``device``, where the model has gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ from models.screen import (
 
 CHUNK_READINGS = 1_000_000
 """Readings of all samples and series worked on at a time."""
+PART = 128
+"""Series worked on at a time: the memory of a question does not grow with the series."""
 OUTLYING = 3.5
 """Robust z-score below which a series is an outlier (Iglewicz & Hoaglin 1993)."""
 
@@ -87,6 +90,16 @@ class DynamicPosterior:
         with torch.no_grad():
             self.local = model.local(self.batch) if local is None else local
 
+    def _parts(self, seed: int) -> Iterator[tuple[DynamicPosterior, int]]:
+        """Posteriors of :data:`PART` series each, in order, and a seed for each."""
+        if len(self.series) <= PART:
+            yield self, seed
+            return
+        for number, rows in enumerate(np.split(np.arange(len(self.series)), _cuts(self.series))):
+            local = self.local.select(torch.as_tensor(rows, device=self.local.mean.device))
+            own = np.random.SeedSequence([seed, number]).generate_state(1)[0]
+            yield DynamicPosterior(self.model, self.series.select(rows), local), int(own)
+
     def refined(
         self,
         *,
@@ -114,62 +127,67 @@ class DynamicPosterior:
         *,
         against_prior: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Log weights ``(K, N)``, each sample with shared unknowns of its own drawn from what was
-        learned, and the elements ``(K, N, P)``.
+        """Log weights ``(K, N)`` of all series at once, each sample with shared unknowns of its
+        own drawn from what was learned, and the elements ``(K, N, P)``.
 
         log mean w is a bound of the posterior predictive log density of each series or, with
         ``against_prior``, of its density under the priors alone: what was learned is then only
         the proposal, and each series pays for all of it.
         """
         generator = torch.Generator().manual_seed(seed)
-        weights, elements = [], []
-        for count in self._chunks(samples):
-            if should_stop():
-                raise Stopped
-            with torch.no_grad():
-                found = self._draw(count, generator, against_prior)
-            weights.append(found[0])
-            elements.append(found[1])
-        return torch.cat(weights), torch.cat(elements)
+        shared = self.model.shared
+        # Series share the draws: each of them sees as many, and a draw costs what all groups cost.
+        with torch.no_grad():
+            size = self.model.hierarchy.shared_size
+            noise = self.model.normal(samples, 1, size, generator=generator)
+            drawn = shared.sample(noise)
+            weights, elements = [], []
+            for part in drawn.split(self._chunk()):  # type: ignore[no-untyped-call]
+                if should_stop():
+                    raise Stopped
+                found = self._draw(part, generator)
+                weights.append(found[0])
+                elements.append(found[1])
+            told = shared.log_ratio(drawn, noise) if against_prior else 0.0
+        return torch.cat(weights) + told, torch.cat(elements)
 
-    def _draw(
-        self, count: int, generator: torch.Generator, against_prior: bool
-    ) -> tuple[Tensor, Tensor]:
+    def _draw(self, shared: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         model, n = self.model, len(self.batch)
-        noise = model.normal(count, n, model.hierarchy.shared_size, generator=generator)
-        shared = model.shared.sample(noise)
+        moments = model.moments(shared.expand(-1, n, -1), self.batch, generator)
         sampled = self.local.sample(
-            model.normal(count, n, self.local.noise_size, generator=generator)
+            model.normal(len(shared), n, self.local.noise_size, generator=generator)
         )
-        terms = model.terms(self.batch, self.local, sampled, shared, generator)
-        weights = terms.log_weights()
-        if against_prior:
-            weights = weights + model.shared.log_ratio(shared, noise)
-        return weights, terms.elements
+        terms = model.terms(self.batch, self.local, sampled, moments)
+        return terms.log_weights(), terms.elements
 
-    def _chunks(self, samples: int) -> list[int]:
-        each = max(1, CHUNK_READINGS // max(1, self.series.values.size))
-        return [min(each, samples - done) for done in range(0, samples, each)]
+    def _chunk(self) -> int:
+        return max(1, CHUNK_READINGS // max(1, self.series.values.size))
 
     def scores(
         self, samples: int = 1000, seed: int = 0, should_stop: StopCallback = never_stop
     ) -> Scores:
         """Bounds and their diagnostics. For series the fit has seen they are optimistic."""
-        weights, _ = self.log_weights(samples, seed, should_stop)
-        weights = weights.double()
+        found = [
+            part.log_weights(samples, own, should_stop)[0].double()
+            for part, own in self._parts(seed)
+        ]
         return Scores(
-            bound(weights).cpu().numpy(),
+            np.concatenate([bound(weights).cpu().numpy() for weights in found]),
             self.series.observed.sum(axis=(1, 2)).astype(np.int64),
-            pareto_shape(weights.cpu().numpy()),
-            effective_samples(weights).cpu().numpy(),
+            np.concatenate([pareto_shape(weights.cpu().numpy()) for weights in found]),
+            np.concatenate([effective_samples(weights).cpu().numpy() for weights in found]),
         )
 
     def elements(self, draws: int, seed: int, samples: int = 500) -> Tensor:
         """``(draws, N, P)`` inner-scale elements resampled by their importance weights."""
-        weights, elements = self.log_weights(samples, seed)
-        generator = torch.Generator().manual_seed(seed + 1)
-        index = resample(weights, draws, generator)
-        return torch.gather(elements, 0, index[..., None].expand(-1, -1, elements.shape[2]))
+        found = []
+        for part, own in self._parts(seed):
+            weights, elements = part.log_weights(samples, own)
+            generator = torch.Generator().manual_seed(own + 1)
+            index = resample(weights, draws, generator)
+            index = index[..., None].expand(-1, -1, elements.shape[2])
+            found.append(torch.gather(elements, 0, index))
+        return torch.cat(found, dim=1)
 
     def individual(self, draws: int = 200, seed: int = 0) -> dict[str, FloatArray]:
         """Values of each series by parameter, ``(draws, N)`` or ``(size, draws, N)``."""
@@ -212,10 +230,13 @@ class DynamicPosterior:
         reading before: of gaps, of what comes next, and of whether a reading was to be expected.
         """
         grid = self.series.times if times is None else np.asarray(times, np.float64)
-        drawn = self._follow(grid, draws, seed)
         tail = (1 - level) / 2
-        low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
-        return Bands(grid, drawn.mean(axis=0), low, high, level)
+        found = []
+        for part, own in self._parts(seed):
+            drawn = part._follow(grid, draws, own)
+            found.append((drawn.mean(axis=0), *np.quantile(drawn, [tail, 1 - tail], axis=0)))
+        mean, low, high = (np.concatenate(each) for each in zip(*found, strict=True))
+        return Bands(grid, mean, low, high, level)
 
     def _follow(self, times: FloatArray, draws: int, seed: int) -> FloatArray:
         """Draws ``(draws, n, c, t)`` at ``times`` given the last reading before each."""
@@ -235,6 +256,11 @@ class DynamicPosterior:
     def simulate(self, times: FloatArray, draws: int, seed: int) -> FloatArray:
         """Whole new curves ``(draws, n, c, t)`` of the posterior of each series: what a replicate
         with its parameters would read, noise and its memory included."""
+        return np.concatenate(
+            [part._simulate(times, draws, own) for part, own in self._parts(seed)], axis=1
+        )
+
+    def _simulate(self, times: FloatArray, draws: int, seed: int) -> FloatArray:
         elements = self.elements(draws, seed)
         generator = torch.Generator().manual_seed(seed + 2)
         grid = self.model.tensor(times)
@@ -268,6 +294,11 @@ class DynamicPosterior:
         times = np.arange(last + every, until + 1e-9, every)
         if len(times) == 0:
             raise ScreenError(f"nothing can be read between hour {last} and hour {until}")
+        return np.concatenate(
+            [part._left(times, every, draws, own) for part, own in self._parts(seed)]
+        )
+
+    def _left(self, times: FloatArray, every: float, draws: int, seed: int) -> FloatArray:
         elements = self.elements(draws, seed)
         with torch.no_grad():
             values = self.model.hierarchy.values(elements)
@@ -280,6 +311,11 @@ class DynamicPosterior:
     def knowledge(self) -> Knowledge:
         """What is known of all shared unknowns: ``known`` of the next experiment's fit."""
         return self.model.shared.knowledge()
+
+
+def _cuts(series: TimeCourses) -> IntArray:
+    """Where parts of :data:`PART` series begin, but for the first."""
+    return np.arange(PART, len(series), PART, dtype=np.int64)
 
 
 def _information(mean: Tensor, scale: Tensor, phi: Tensor) -> FloatArray:

@@ -15,7 +15,8 @@ from models.dynamics.solver import Solver
 from models.dynamics.systems.protocol import System
 from models.screen import ScreenError
 
-FORMAT = 1
+FORMAT = 2
+"""1 had a posterior of shared unknowns that did not bend with the spreads."""
 
 
 def save(model: DynamicModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -43,7 +44,9 @@ def load(
 
     Raises :class:`ScreenError` if they are others.
     """
-    if facts.get("format") != FORMAT or facts["system"] != system.name:
+    if facts.get("format") != FORMAT:
+        raise ScreenError(f"a fit of format {facts.get('format')} is not read any more: fit again")
+    if facts["system"] != system.name:
         raise ScreenError(f"a fit of {facts.get('system')!r} cannot be read as {system.name!r}")
     features = SeriesFeatures.from_tensors(
         {name[9:]: t for name, t in tensors.items() if name.startswith("features.")}

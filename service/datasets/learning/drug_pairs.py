@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.dynamics.drug_pair import PairOptions
 from models.dynamics.growth_rates import gr_metrics, plate_corrected_viability
+from models.dynamics.pair_health import describe_pair_health
 from models.dynamics.pair_posterior import DrugPairPosterior, fit_pair
 from models.dynamics.series import TimeCourses
 from models.dynamics.well_checks import outlier_wells, worth_of_waiting
@@ -35,6 +36,7 @@ def learn_drug_pairs(
     fits: dict[str, Any] = {}
     tensors: dict[str, Tensor] = {}
     skills = []
+    health: dict[str, Any] = {}
     for name, pair, series in experiments(found):
         fitted = fit_pair(series, seed=seed, on_progress=on_progress, should_stop=should_stop)
         judged = _judge(series, seed, on_progress, should_stop)
@@ -42,6 +44,7 @@ def learn_drug_pairs(
         if doubt is not None:
             judged = {**judged, "skill": 0.0, "doubt": doubt}
         skills.append(judged["skill"])
+        health[name] = describe_pair_health(fitted)
         fits[name] = {"pair": pair, "judged": judged, **_results(fitted, seed)}
         tensors |= {f"{name}.shared": fitted.shared, f"{name}.own": fitted.own}
     skill = float(np.mean(skills))
@@ -49,6 +52,12 @@ def learn_drug_pairs(
         "judged": "dose pairs on a chequerboard, held out of the fit that predicts their curves",
         "experiments": {name: each["judged"] for name, each in fits.items()},
         "notes": list(found.notes),
+        "health": {
+            "experiments": health,
+            "warnings": [
+                f"{name}: {said}" for name, of in health.items() for said in of["warnings"]
+            ],
+        },
     }
     return Learned(
         MODEL, skill, report, {"experiments": fits}, _features(found, fits), tensors,

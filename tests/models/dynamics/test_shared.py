@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
@@ -11,14 +13,15 @@ from models.dynamics.shared import Knowledge, SharedPosterior
 from models.screen import ScreenError
 
 
-def hierarchy(plates: tuple[str, ...] = ("A", "B")) -> Hierarchy:
-    effect = GroupEffect("plate", Spread(0.5))
-    rate = Parameter("r", Prior.lognormal(-1.0, 0.3), 1, (effect,), Spread(0.1))
+def hierarchy(plates: tuple[str, ...] = ("A", "B"), doubt: float = 0.0) -> Hierarchy:
+    """``doubt`` 0: spreads are known, so that the posterior is normal."""
+    effect = GroupEffect("plate", Spread(0.5, doubt))
+    rate = Parameter("r", Prior.lognormal(-1.0, 0.3), 1, (effect,), Spread(0.1, doubt))
     return Hierarchy((rate,), {"plate": plates})
 
 
-def moved(known: Knowledge | None = None) -> SharedPosterior:
-    posterior = SharedPosterior(hierarchy(), known).double()
+def moved(known: Knowledge | None = None, doubt: float = 0.0) -> SharedPosterior:
+    posterior = SharedPosterior(hierarchy(doubt=doubt), known).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in posterior.parameters():
@@ -75,3 +78,52 @@ def test_nothing_is_known_of_other_names() -> None:
     assert known.select(("r",)).covariance.shape == (1, 1)
     with pytest.raises(ScreenError, match="nothing is known"):
         known.select(("q",))
+
+
+def bent() -> SharedPosterior:
+    """Spreads are to be learned, and wide enough to bend what depends on them."""
+    posterior = moved(doubt=1.0)
+    with torch.no_grad():
+        posterior.log_sd.add_(2.0)
+    return posterior
+
+
+def test_where_spreads_are_learned_the_density_is_that_of_the_sampled_point() -> None:
+    posterior = bent()
+    noise = torch.randn(5, generator=torch.Generator().manual_seed(3)).double()
+    slopes = torch.autograd.functional.jacobian(posterior.sample, noise)
+    standard = posterior.sample(noise)
+    base = -0.5 * noise.square().sum() - 2.5 * math.log(2 * math.pi)
+    log_q = base - torch.linalg.slogdet(slopes)[1]
+    expected = posterior.log_prior(standard) - log_q
+    torch.testing.assert_close(posterior.log_ratio(standard, noise), expected)
+    # Unlike a normal's, its slopes are not the same everywhere.
+    elsewhere = torch.autograd.functional.jacobian(posterior.sample, noise + 1)
+    assert (elsewhere - slopes).abs().max() > 0.05
+
+
+def test_its_divergence_is_the_mean_of_the_log_ratio() -> None:
+    posterior = bent()
+    noise = torch.randn(200_000, 5, generator=torch.Generator().manual_seed(4)).double()
+    with torch.no_grad():
+        each = -posterior.log_ratio(posterior.sample(noise), noise)
+        partly_closed = posterior.kl(noise)
+        by_default = posterior.kl()
+    error = each.std() / math.sqrt(len(each))
+    assert abs(partly_closed - each.mean()) < 4 * error
+    assert by_default.item() == pytest.approx(partly_closed.item(), abs=0.3)
+
+
+def test_what_is_known_of_bent_unknowns_is_their_mean_and_covariance() -> None:
+    posterior = bent()
+    noise = torch.randn(100_000, 5, generator=torch.Generator().manual_seed(5)).double()
+    with torch.no_grad():
+        drawn = posterior.inner(posterior.sample(noise))
+    known = posterior.knowledge()
+    sd = drawn.std(0)
+    torch.testing.assert_close((known.mean - drawn.mean(0)) / sd, torch.zeros(5).double(),
+                               atol=0.06, rtol=0)  # fmt: skip
+    relative = (known.covariance - torch.cov(drawn.T)) / (sd[:, None] * sd)
+    assert relative.abs().max() < 0.12
+    assert SharedPosterior(hierarchy(doubt=1.0), known).chained
+    assert not posterior.chained

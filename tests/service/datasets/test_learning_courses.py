@@ -106,6 +106,9 @@ def test_a_drug_pair(monkeypatch):
     assert first["parameters"]["initial"][1] == pytest.approx(10.0, rel=0.1)
     assert np.shape(first["median"]) == (3, len(HOURS))
     assert learned.features.pairs[0][:2] == (0, 1)
+    health = learned.report["health"]
+    assert health["experiments"][name]["counts"]["wells"] == len(GRID) * 2
+    assert all(said.startswith(f"{name}: ") for said in health["warnings"])
     json.dumps([learned.report, learned.results], allow_nan=False)
 
 
