@@ -17,13 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.bayes.training import NonFiniteLossError
 from models.screen import IntArray, ProgressCallback, StopCallback, Stopped
 from models.surfaces.inputs import Channels, Encoded, channels
 from models.surfaces.kriging import Field
 from models.surfaces.masks import draw_masks
 from models.surfaces.network import Parameters, Sizes, draw_parameters, forward
 
-BATCH_BLOCKS = 48
+SMALLEST_BATCH, LARGEST_BATCH, BATCHES = 48, 192, 20
+"""Blocks of a step: one in ``BATCHES`` of those that are learned from, within these ends."""
 LEARNING_RATE = 0.015
 WARM_UP_STEPS, LAST_RATE = 30, 0.02
 UNKNOWN_SHARE = 0.08
@@ -33,10 +35,6 @@ NOISE_DF = 6.0
 """Degrees of freedom of a well around a member's surface in training."""
 _LOG_SD = (-0.4, 2.5)  # start and reach of the log standard deviation
 _REFERENCE_BLOCKS = 128
-
-
-class NonFiniteLossError(ArithmeticError):
-    """The loss became NaN or infinite; the message says at which step."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +214,7 @@ def _loss(
     ensemble: Ensemble, lesson: Lessons, own: _Own, field: Field, rng: np.random.Generator
 ) -> Tensor:
     """Sum over members of the mean loss over hidden wells."""
-    b = min(BATCH_BLOCKS, len(lesson.encoded))
+    b = batch_blocks(len(lesson.encoded))
     rows = torch.from_numpy(np.sort(rng.choice(len(lesson.encoded), b, replace=False)))
     some = _as_if_unseen(lesson, rows, rng)
     masks = torch.from_numpy(draw_masks("mixed", b, some.shape, rng))
@@ -228,6 +226,11 @@ def _loss(
     weight = own.weight[:, rows][:, :, None, None] * asked
     nats = negative_log_density(target - surface, scale, NOISE_DF)
     return (weight * nats).sum() / asked.sum().clamp(min=1)
+
+
+def batch_blocks(n_blocks: int) -> int:
+    """How many blocks a step sees of a shape with ``n_blocks``."""
+    return min(n_blocks, LARGEST_BATCH, max(SMALLEST_BATCH, n_blocks // BATCHES))
 
 
 def negative_log_density(residual: Tensor, scale: Tensor, df: float) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from models.bayes.channel_health import ChannelHealth
 from models.bayes.predictive import Noise
 from models.bayes.recalibration import FEWEST, learn_scale
+from models.bayes.training import one_thread
 from models.screen import (
     BoolArray,
     CellLineTable,
@@ -38,6 +39,7 @@ from models.surfaces.masks import draw_masks
 from models.surfaces.model import Calibration, SurfaceModel
 from models.surfaces.network import Sizes
 from models.surfaces.prediction import SurfacePrediction
+from models.surfaces.scales import DoseScale
 from models.surfaces.shift_folds import (
     HELD,
     ShiftFolds,
@@ -47,7 +49,6 @@ from models.surfaces.shift_folds import (
 )
 from models.surfaces.shifts import Rows
 from models.surfaces.shifts import Sizes as Tables
-from models.surfaces.threads import one_thread
 
 FEWEST_BLOCKS = 12
 HELD_OUT = 0.15
@@ -135,10 +136,8 @@ class _Fit:
         groups = self._groups(held)
         kept = [k for k, blocks in enumerate(learn) if len(blocks)]
         learn, groups = [learn[k] for k in kept], [groups[k] for k in kept]
-        context = context_of(tuple(learn), self.cell_lines, self.n_compounds)
-        context = replace(
-            context, scale=context_of(tuple(self.tables), self.cell_lines, self.n_compounds).scale
-        )
+        scale = DoseScale.of(self.tables, self.n_compounds)
+        context = context_of(tuple(learn), self.cell_lines, self.n_compounds, scale)
         sizes = Tables(self.n_compounds, len(self.cell_lines))
         lessons, residuals = self._lessons(learn, groups, context, sizes)
         known = fit_field(residuals, self.seed, self.should_stop)
@@ -209,7 +208,7 @@ class _Fit:
             residual = blocks.viability - blocks.reference - parts[0].sum(-1)
             decades = encoded.row_decades.numpy(), encoded.column_decades.numpy()
             wells = np.asarray(blocks.n_wells, np.float64)
-            residuals.append((decades, blocks.reference, residual, wells))
+            residuals.append((decades, blocks.margins, residual, wells))
         return lessons, residuals
 
     def _regimes(self, learn: Sequence[Blocks]) -> list[str]:

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.bayes.training import one_thread
 from models.screen import FloatArray, ScreenError
 from models.surfaces.blocks import Blocks
 from models.surfaces.kriging import condition
 from models.surfaces.prediction import SurfacePrediction
 from models.surfaces.scales import DoseScale
-from models.surfaces.threads import one_thread
 
 NAMES = ("log_s1", "log_s2", "log_lf", "log_lp", "log_length", "logit_w", "logit_r", "log_noise")
 _START = (-2.6, -3.0, -1.0, -0.7, 0.0, 0.0, 1.0, -3.2)

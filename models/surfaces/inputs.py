@@ -46,9 +46,10 @@ class Encoded:
     """``b`` blocks of one shape as float32 tensors (indices int64).
 
     ``doses``: two of ``(b, m, 4)``; ``compound``: ``(b, 2)`` and ``line``: ``(b,)`` rows of the
-    embeddings; ``descriptors``: ``(b, d)``; ``decades``: two of ``(b, m)`` float64; ``reference``,
-    ``gate``: ``(b, m, n)``; ``parts``: ``(b, m, n, 4)`` shifts by kind; ``counts``: ``(b, 3)``;
-    ``viability`` (0 where nothing was measured) and ``n_wells``: ``(b, m, n)``.
+    embeddings; ``descriptors``: ``(b, d)``; ``decades``, ``margin``: two each of ``(b, m)``,
+    float64; ``reference``, ``gate``: ``(b, m, n)``; ``parts``: ``(b, m, n, 4)`` shifts by kind;
+    ``counts``: ``(b, 3)``; ``viability`` (0 where nothing was measured) and ``n_wells``:
+    ``(b, m, n)``.
     """
 
     row_doses: Tensor
@@ -58,6 +59,8 @@ class Encoded:
     descriptors: Tensor
     row_decades: Tensor
     column_decades: Tensor
+    row_margin: Tensor
+    column_margin: Tensor
     reference: Tensor
     gate: Tensor
     parts: Tensor
@@ -114,6 +117,8 @@ def encode(blocks: Blocks, context: Context, parts: FloatArray, counts: FloatArr
         descriptors=_float(context.descriptors[blocks.cell_line]),
         row_decades=torch.from_numpy(rows),
         column_decades=torch.from_numpy(columns),
+        row_margin=torch.from_numpy(np.array(blocks.margins[0], np.float64)),
+        column_margin=torch.from_numpy(np.array(blocks.margins[1], np.float64)),
         reference=_float(blocks.reference),
         gate=_float(gates[0][:, :, None] * gates[1][:, None, :]),
         parts=_float(parts),
@@ -134,12 +139,11 @@ def channels(
     shift = encoded.parts.sum(-1)
     expected = encoded.reference + shift
     residual = (encoded.viability - expected) * mask
-    mean, covariance = field.condition(
-        (encoded.row_decades, encoded.column_decades),
-        encoded.reference.double(),
-        residual.reshape(b, m * n).double(),
-        (encoded.n_wells * mask).reshape(b, m * n).double(),
-    )
+    given = residual.reshape(b, m * n).double()
+    n_wells = (encoded.n_wells * mask).reshape(b, m * n).double()
+    decades = encoded.row_decades, encoded.column_decades
+    margins = encoded.row_margin, encoded.column_margin
+    mean, covariance = field.condition(decades, margins, given, n_wells)
     field_sd = torch.diagonal(covariance, dim1=1, dim2=2).clamp(min=1e-10).sqrt()
     kriged = mean.reshape(b, m, n).float() * (encoded.gate > 0)
     field_sd = field_sd.reshape(b, m, n).float() * (encoded.gate > 0)
@@ -187,15 +191,21 @@ def describe_lines(cell_lines: CellLineTable) -> FloatArray:
     return found
 
 
-def context_of(tables: tuple[Blocks, ...], cell_lines: CellLineTable, n_compounds: int) -> Context:
-    """What the measured blocks and the table of cell lines tell."""
+def context_of(
+    tables: tuple[Blocks, ...],
+    cell_lines: CellLineTable,
+    n_compounds: int,
+    scale: DoseScale | None = None,
+) -> Context:
+    """What the measured blocks and the table of cell lines tell; ``scale`` where dose ranges are
+    those of more blocks."""
     compounds, lines = np.zeros(n_compounds, np.int64), np.zeros(len(cell_lines), np.int64)
     for blocks in tables:
         if blocks.compounds.max(initial=-1) >= n_compounds:
             raise ScreenError(f"a block names compound {blocks.compounds.max()} of {n_compounds}")
         compounds[blocks.compounds.reshape(-1)] = 1
         lines[blocks.cell_line] = 1
-    scale = DoseScale.of(tables, n_compounds)
+    scale = DoseScale.of(tables, n_compounds) if scale is None else scale
     return Context(scale, compounds, lines, describe_lines(cell_lines))
 
 

@@ -58,7 +58,7 @@ PATTERNS: Mapping[str, Callable[[Shape, np.random.Generator], BoolArray]] = Mapp
 )
 """Every pattern by its name."""
 
-TRAINING = (("nothing", 0.5), ("row", 0.1), ("diagonal", 0.15), ("five", 0.15), ("any", 0.1))
+TRAINING = (("nothing", 0.3), ("row", 0.1), ("diagonal", 0.3), ("five", 0.2), ("any", 0.1))
 """Shares of the patterns under which a model learns."""
 
 

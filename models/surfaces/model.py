@@ -137,7 +137,7 @@ def _correlation(field: Field, encoded: Encoded, mask: Tensor) -> FloatArray:
     b, (m, n) = len(encoded), encoded.shape
     _, covariance = field.condition(
         (encoded.row_decades, encoded.column_decades),
-        encoded.reference.double(),
+        (encoded.row_margin, encoded.column_margin),
         torch.zeros(b, m * n, dtype=torch.float64),
         (encoded.n_wells * mask).reshape(b, m * n).double(),
     )

@@ -21,7 +21,8 @@ from models.surfaces.shift_folds import ShiftFolds
 from models.surfaces.shifts import Shifts
 from models.surfaces.shifts import Sizes as Tables
 
-FORMAT = "nextround-surfaces/1"
+FORMAT = "nextround-surfaces/2"
+_EARLIER = "nextround-surfaces/1"  # fields whose amplitudes knew the reference only
 
 
 def save_model(model: SurfaceModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -67,7 +68,7 @@ def save_model(model: SurfaceModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def load_model(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> SurfaceModel:
     """What :func:`save_model` described. Raises :class:`ScreenError` for another format."""
-    if description.get("format") != FORMAT:
+    if description.get("format") not in (FORMAT, _EARLIER):
         raise ScreenError(f"a surface model of format {description.get('format')!r} is not known")
     arrays = {
         name: tensors[name].numpy()
@@ -92,11 +93,16 @@ def load_model(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) ->
         description["name"],
         context,
         folds,
-        Field(tuple(description["field"])),
+        _field(description),
         ensemble,
         Calibration(**description["calibration"]),
         dict(description["report"]),
     )
+
+
+def _field(description: Mapping[str, Any]) -> Field:
+    values = tuple(description["field"])
+    return Field(values) if description["format"] == FORMAT else Field.shaped_by_level(values)
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from models.surfaces.kriging import Field
 from models.surfaces.network import Sizes, draw_parameters, forward
 from tests.models.surfaces.toys import LINES, N_COMPOUNDS, N_LINES, blocks
 
-FIELD = Field((-3.0, -3.0, -3.0, -3.0, -4.0, -0.5, 0.0, 0.0))
+FIELD = Field.shaped_by_level((-3.0, -3.0, -3.0, -3.0, -4.0, -0.5, 0.0, 0.0))
 SIZES = Sizes(N_COMPOUNDS, N_LINES, 0, width=6)
 
 

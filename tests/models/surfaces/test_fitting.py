@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from models.screen import ScreenError, Stopped, no_progress
 from models.surfaces.blocks import Blocks, empty_blocks
-from models.surfaces.ensemble import Members, start_ensemble, train_ensemble
+from models.surfaces.ensemble import Members, batch_blocks, start_ensemble, train_ensemble
 from models.surfaces.fitting import Plan, fit_surfaces
+from models.surfaces.kriging import Field
 from models.surfaces.model import SurfaceModel
 from models.surfaces.saving import load_model, save_model
 from tests.models.surfaces.toys import LINES, N_COMPOUNDS, blocks, curves
@@ -89,6 +92,23 @@ def test_a_saved_model_says_the_same(model: SurfaceModel) -> None:
         load_model(tensors, {"format": "other"})
 
 
+def test_a_model_of_the_first_format_is_read(model: SurfaceModel) -> None:
+    """Its field has eight numbers: amplitudes know the reference and no margin by itself."""
+    values = model.field.values[:8]
+    earlier = replace(model, field=Field.shaped_by_level(values))
+    tensors, description = save_model(earlier)
+    description |= {"format": "nextround-surfaces/1", "field": list(values)}
+    some = blocks().select(np.arange(8))
+    assert _bits(load_model(tensors, description).predict(some).draws) == _bits(
+        earlier.predict(some).draws
+    )
+
+
+def test_steps_see_more_blocks_where_there_are_more() -> None:
+    """All of a few, a twentieth of many, up to an end."""
+    assert [batch_blocks(n) for n in (12, 300, 2000, 100_000)] == [12, 48, 100, 192]
+
+
 def test_a_fit_is_reproducible(model: SurfaceModel) -> None:
     """Same data, seed, code: the same to the last bit."""
     again = fit_surfaces([blocks()], LINES, N_COMPOUNDS, PLAN, seed=5)
@@ -146,8 +166,6 @@ def test_frozen_networks_have_unit_size_and_off_data_members_spread_as_they_do(
     """Rescaled on reference inputs; where the trained part is silent the spread is beta's."""
     ensemble = model.ensemble
     silent = {name: torch.zeros_like(value) for name, value in ensemble.theta.items()}
-    from dataclasses import replace
-
     from models.surfaces.inputs import channels, encode
 
     table = blocks()

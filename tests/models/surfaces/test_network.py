@@ -12,7 +12,7 @@ from models.surfaces.kriging import Field
 from models.surfaces.network import BAND_PAIRS, Sizes, draw_parameters, forward, wavelet_block
 from tests.models.surfaces.toys import LINES, N_COMPOUNDS, N_LINES, blocks
 
-FIELD = Field((-3.0, -3.0, -3.0, -3.0, -4.0, -0.5, 0.0, 0.0))
+FIELD = Field.shaped_by_level((-3.0, -3.0, -3.0, -3.0, -4.0, -0.5, 0.0, 0.0))
 SIZES = Sizes(N_COMPOUNDS, N_LINES, 0, width=6)
 
 
