@@ -16,6 +16,8 @@ from models.screen import FloatArray, ScreenError
 
 RELIABLE = 0.7
 FEWEST_TAIL = 5
+_FURTHEST = 1e-100
+"""Share of the largest excess that a tail's quartile must have, for its shape to be a number."""
 
 
 def pareto_shape(log_weights: FloatArray) -> FloatArray:
@@ -59,10 +61,14 @@ def _fit(column: FloatArray) -> tuple[tuple[np.ndarray, float, float], float]:
     tail, top = order[count - size :], column.max()
     cut = float(column[order[count - size - 1]] - top)
     excess = np.exp(column[tail] - top) - math.exp(cut)
-    if size < FEWEST_TAIL or excess[-1] <= 0 or excess[size // 4] <= 0:
+    if size < FEWEST_TAIL or not excess[_quartile(size)] > _FURTHEST * excess[-1]:
         return (tail, math.nan, cut), math.inf
     k, sigma = _pareto(excess)
     return (tail, sigma, cut), k
+
+
+def _quartile(size: int) -> int:
+    return int(size / 4 + 0.5) - 1
 
 
 def _pareto(excess: FloatArray) -> tuple[float, float]:
@@ -73,7 +79,7 @@ def _pareto(excess: FloatArray) -> tuple[float, float]:
     """
     n = len(excess)
     grid_size = 30 + int(math.sqrt(n))
-    quartile = excess[int(n / 4 + 0.5) - 1]
+    quartile = excess[_quartile(n)]
     steps = 1 - np.sqrt(grid_size / (np.arange(grid_size) + 0.5))
     theta = 1 / excess[-1] + steps / (3 * quartile)
     shape = np.log1p(-theta[:, None] * excess).mean(axis=1)

@@ -49,6 +49,14 @@ def test_equal_weights_have_no_tail_to_fit() -> None:
     np.testing.assert_allclose(np.exp(smoothed(np.zeros((100, 1)))), 0.01)
 
 
+@pytest.mark.parametrize("apart", [180.0, 190.0, 2000.0])
+def test_weights_beyond_the_range_of_numbers_are_unreliable(apart: float) -> None:
+    """One sample has everything: no shape is not a number, and smoothing leaves it all."""
+    log_weights = -apart * np.arange(25.0)[:, None]
+    assert np.isinf(pareto_shape(log_weights)).all()
+    assert np.exp(smoothed(log_weights))[0, 0] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("bad", [np.zeros((10, 1)), np.zeros(100), np.full((100, 1), np.nan)])
 def test_what_is_refused(bad: np.ndarray) -> None:
     with pytest.raises(ScreenError):
