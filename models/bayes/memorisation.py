@@ -56,6 +56,7 @@ class Separation:
 
     @property
     def bits(self) -> float | None:
+        """log2 of one over the least distance; ``None`` where there is none, or it is 0."""
         return None if not self.least else -math.log2(self.least)
 
 

@@ -32,7 +32,7 @@ PLAIN = Plan(betas=(0.0,), structured=False, wavelet="", random_targets=False, n
 """A deep ensemble of per-well networks: no operator, no prior, no structure, no target noise."""
 OPERATOR = "operator"
 MODELS = (OPERATOR, "shifts and field", "deep ensemble", "gaussian process", "musyc", "bliss")
-"""Every model by its name, in the order in which equals are chosen last to first."""
+"""Every model by its name; of equals the first is served."""
 
 
 @dataclass(frozen=True)

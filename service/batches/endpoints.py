@@ -31,6 +31,7 @@ from service.batches.tables import Batch, Recommendation
 from service.kit import etag
 from service.kit.auth import scopes
 from service.kit.csv_out import csv_text
+from service.kit.jobs.endpoints import accepted
 from service.kit.jobs.schemas import JobOut
 from service.kit.pagination import PageDep, PageOut, page_out
 from service.kit.problems import (
@@ -42,7 +43,6 @@ from service.kit.problems import (
     documented,
 )
 from service.kit.unit import UnitDep, UnitRoute, needs
-from service.learning.endpoints import accepted
 
 router = APIRouter(route_class=UnitRoute, tags=["batches"])
 

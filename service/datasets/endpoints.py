@@ -23,7 +23,8 @@ from service.datasets.service import DatasetService, Declared
 from service.datasets.tables import Dataset
 from service.datasets.viability import ViabilityService, Wanted
 from service.kit.auth import scopes
-from service.kit.jobs.schemas import JobOut, describe_job
+from service.kit.jobs.endpoints import accepted
+from service.kit.jobs.schemas import JobOut
 from service.kit.pagination import PageDep, PageOut, page_out
 from service.kit.problems import (
     BadRequest,
@@ -196,9 +197,7 @@ def detach_dataset(campaign_id: str, dataset_id: str, unit: UnitDep) -> None:
 def fit_dataset(dataset_id: str, body: FitIn, unit: UnitDep, response: Response) -> JobOut:
     """Learn from a data set: models beside baselines, judged on what was held out. The job's
     result names the fit."""
-    job = DatasetService(unit).fit(dataset_id, body.seed)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return describe_job(job)
+    return accepted(DatasetService(unit).fit(dataset_id, body.seed), response)
 
 
 @router.get(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from models.chemistry.names import fold_name, nearest_names
 from service.kit.csv_out import plain
@@ -41,6 +41,11 @@ class NameDirectory:
 def shorten(text: str, limit: int = 60) -> str:
     """``text``, cut where an error message would drown in it."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def is_called(named: Mapping[str, str], folded: str) -> bool:
+    """Whether a row with ``id`` and ``name`` is the one that a case-folded text means."""
+    return folded in (named["id"].casefold(), named["name"].casefold())
 
 
 def duplicates(values: Iterable[str]) -> set[str]:

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.kit.auth import scopes
 from service.kit.csv_out import csv_text
-from service.kit.jobs.schemas import JobOut, describe_job
-from service.kit.jobs.tables import Job
+from service.kit.jobs.endpoints import accepted
+from service.kit.jobs.schemas import JobOut
 from service.kit.pagination import PageDep, PageOut, page_out
 from service.kit.problems import Conflict, Invalid, NotFound, documented
 from service.kit.unit import UnitDep, UnitRoute, needs
@@ -34,12 +34,6 @@ from service.learning.service import LearningService, describe_replay
 from service.learning.sources import describe_data
 
 router = APIRouter(route_class=UnitRoute, tags=["learning"])
-
-
-def accepted(job: Job, response: Response) -> JobOut:
-    """202: the job, and where to look for it."""
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return describe_job(job)
 
 
 @router.get(

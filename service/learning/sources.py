@@ -27,6 +27,12 @@ def measured_elsewhere(unit: Unit, campaign_id: str) -> set[Block]:
     }
 
 
+def count_measured_blocks(unit: Unit, campaign: Campaign) -> int:
+    """Blocks that the campaign or one that it learns from measured, each counted once."""
+    own = MeasurementRepository(unit.session, unit.principal).measured_blocks(campaign.id)
+    return len({(a, b, line) for a, b, line, _ in own} | measured_elsewhere(unit, campaign.id))
+
+
 def describe_data(unit: Unit, campaign: Campaign) -> list[dict[str, Any]]:
     """Current wells and blocks of the campaign itself, then of each that it learns from."""
     earlier = CampaignSourceRepository(unit.session, unit.principal).sources(campaign.id)

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query, Request, Response
 from service.campaigns.schemas import BlockShape
 from service.kit.auth import scopes
 from service.kit.csv_out import csv_text
-from service.kit.jobs.schemas import JobOut, describe_job
+from service.kit.jobs.endpoints import accepted
+from service.kit.jobs.schemas import JobOut
 from service.kit.pagination import PageDep, PageOut, page_out
 from service.kit.problems import Conflict, Invalid, NotFound, documented
 from service.kit.schemas import Name
@@ -40,9 +41,7 @@ def fit_surfaces(campaign_id: str, body: SurfacesIn, unit: UnitDep, response: Re
     held-out pairs beside Bliss and others, the best one is served. The job's result names the fit.
     """
     service = SurfaceService(unit)
-    job = service.fit(service.campaigns.campaigns.get(campaign_id), body.seed)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return describe_job(job)
+    return accepted(service.fit(service.campaigns.campaigns.get(campaign_id), body.seed), response)
 
 
 @router.post(
@@ -58,9 +57,7 @@ def sample_surface(
     job's result holds them under `samples`, labelled synthetic and never stored as measurements; it
     says how much likelier held-out blocks are than around Bliss, and whether to trust it."""
     service = SurfaceService(unit)
-    job = service.sample(service.campaigns.campaigns.get(campaign_id), body)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return describe_job(job)
+    return accepted(service.sample(service.campaigns.campaigns.get(campaign_id), body), response)
 
 
 @router.get(

@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from service.assays.repository import MeasurementRepository
-from service.campaigns.repository import CampaignSourceRepository
 from service.campaigns.tables import Campaign
 from service.kit.jobs import Job
+from service.kit.names import is_called
 from service.kit.problems import Conflict, FieldError, Invalid, NotFound
 from service.kit.unit import Unit
 from service.learning.service import LearningService, draw_seed, request_job, rules_of
+from service.learning.sources import count_measured_blocks
 from service.surfaces.repository import SurfaceFitRepository
 from service.surfaces.schemas import SurfaceSamplesIn
 from service.surfaces.tables import SurfaceFit
@@ -64,10 +64,7 @@ class SurfaceService:
 
     def _require_measured(self, campaign: Campaign) -> None:
         self.campaigns.require_not_closed(campaign)
-        measurements = MeasurementRepository(self.unit.session, self.unit.principal)
-        sources = CampaignSourceRepository(self.unit.session, self.unit.principal)
-        everyone = [campaign.id, *(row[0] for row in sources.sources(campaign.id))]
-        measured = sum(len(measurements.measured_blocks(one)) for one in everyone)
+        measured = count_measured_blocks(self.unit, campaign)
         if measured < FEWEST_BLOCKS:
             raise Conflict(
                 f"{measured} pairs in cell lines are measured, surfaces need {FEWEST_BLOCKS} to "
@@ -83,7 +80,7 @@ class SurfaceService:
         kept = (
             row
             for row in rows
-            if all(any(_is(each, one) for each in row["compounds"]) for one in wanted)
+            if all(any(is_called(each, one) for each in row["compounds"]) for one in wanted)
         )
         return [row for row, _ in zip(kept, range(limit), strict=False)]
 
@@ -123,11 +120,7 @@ class SurfaceService:
         artifacts = self.unit.parts.artifacts
         index: Rows = json.loads(artifacts.get(fit.surfaces))
         for line in index:
-            if _is(line, cell_line.casefold()):
+            if is_called(line, cell_line.casefold()):
                 rows: Rows = json.loads(artifacts.get(line["blocks"]))
                 return rows
         raise NotFound(f"{fit.id} has no surfaces in {cell_line[:60]!r}.")
-
-
-def _is(named: dict[str, str], folded: str) -> bool:
-    return folded in (named["id"].casefold(), named["name"].casefold())

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.kit.auth import scopes
 from service.kit.csv_out import csv_text
-from service.kit.jobs.schemas import JobOut, describe_job
+from service.kit.jobs.endpoints import accepted
+from service.kit.jobs.schemas import JobOut
 from service.kit.pagination import PageDep, PageOut, page_out
 from service.kit.problems import Conflict, Invalid, NotFound, documented
 from service.kit.schemas import Name
@@ -36,9 +37,7 @@ def make_triage_card(campaign_id: str, body: TriageIn, unit: UnitDep, response: 
     """Make a scorecard of everything measured so far: seconds, without a network. The job's result
     names the card; it fails with 409 where no measured block, or every one, is a hit."""
     service = TriageService(unit)
-    job = service.make(service.campaigns.campaigns.get(campaign_id), body.seed)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return describe_job(job)
+    return accepted(service.make(service.campaigns.campaigns.get(campaign_id), body.seed), response)
 
 
 @router.get(

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 from models.triage.printing import card_text
-from service.assays.repository import MeasurementRepository
-from service.campaigns.repository import CampaignSourceRepository
 from service.campaigns.tables import Campaign
 from service.kit.jobs import Job
+from service.kit.names import is_called
 from service.kit.problems import Conflict
 from service.kit.unit import Unit
 from service.learning.service import LearningService, draw_seed, request_job, rules_of
+from service.learning.sources import count_measured_blocks
 from service.triage.printable import card_page
 from service.triage.repository import TriageCardRepository
 from service.triage.tables import TriageCard
@@ -37,10 +37,7 @@ class TriageService:
                 f"A scorecard asks whether one pair in one cell line is a hit, and this campaign's "
                 f"goal is {goal['kind']}. PATCH the objective to a score or an efficacy."
             )
-        measurements = MeasurementRepository(self.unit.session, self.unit.principal)
-        sources = CampaignSourceRepository(self.unit.session, self.unit.principal)
-        everyone = [campaign.id, *(row[0] for row in sources.sources(campaign.id))]
-        measured = sum(len(measurements.measured_blocks(one)) for one in everyone)
+        measured = count_measured_blocks(self.unit, campaign)
         if measured < FEWEST_BLOCKS:
             raise Conflict(
                 f"{measured} pairs in cell lines are measured, a scorecard needs {FEWEST_BLOCKS}, "
@@ -72,8 +69,8 @@ class TriageService:
         kept = (
             row
             for row in rows
-            if all(any(_is(each, one) for each in row["compounds"]) for one in wanted)
-            and (cell_line is None or _is(row["cell_line"], cell_line.casefold()))
+            if all(any(is_called(each, one) for each in row["compounds"]) for one in wanted)
+            and (cell_line is None or is_called(row["cell_line"], cell_line.casefold()))
         )
         return [row for row, _ in zip(kept, range(limit), strict=False)]
 
@@ -81,7 +78,3 @@ class TriageService:
 def describe(card: TriageCard) -> str:
     """What a hit is, in words."""
     return f"{card.score} above {card.hit_threshold:g}"
-
-
-def _is(named: dict[str, str], folded: str) -> bool:
-    return folded in (named["id"].casefold(), named["name"].casefold())

@@ -29,6 +29,7 @@ class RankCheck:
 
     @property
     def sound(self) -> bool:
+        """Whether no parameter's ranks are uneven at 1 %, Bonferroni's share for each."""
         return bool(self.p.min() * len(self.p) >= 0.01)
 
 

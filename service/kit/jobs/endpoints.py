@@ -30,6 +30,12 @@ _KEEP_ALIVE_S = 15.0
 LONGEST_WAIT_S = 60
 
 
+def accepted(job: Job, response: Response) -> JobOut:
+    """202: the job, and where to look for it."""
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return describe_job(job)
+
+
 @router.get("", dependencies=[needs(scopes.READ)], responses=documented(Invalid))
 def list_jobs(
     unit: UnitDep,
