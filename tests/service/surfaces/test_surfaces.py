@@ -124,6 +124,16 @@ def test_too_little_is_refused_before_a_worker_is_asked(lab):
     assert "3 pairs in cell lines are measured, surfaces need 12" in problem["detail"]
 
 
+def test_a_block_of_two_campaigns_is_counted_once(lab):
+    """Ten blocks, measured here and in the campaign that this one learns from, are ten."""
+    earlier = open_campaign(lab, name="earlier")
+    campaign = open_campaign(lab, name="later", learn_from=[earlier["id"]])
+    for one in (earlier, campaign):
+        measure(lab, one, BLOCKS[:10])
+    problem = lab.refused(ask(lab, campaign), 409)
+    assert "10 pairs in cell lines are measured" in problem["detail"]
+
+
 def test_a_job_that_cannot_learn_says_why(lab, campaign):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.surfaces.fitting.FEWEST_BLOCKS", 99)
